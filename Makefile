@@ -1,0 +1,32 @@
+.DEFAULT_GOAL := help
+.PHONY: help setup model demo test check lock clean
+
+PY := .venv/bin/python
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-7s %s\n", $$1, $$2 }'
+
+setup: ## make .venv with the locked packages (CPU)
+	@tools/setup.sh
+
+model: setup ## build the demo model (once)
+	@$(PY) tools/demo_model/build.py
+
+demo: model ## judge a small data set with a toy model, on this machine
+	@$(PY) -m jobs.demo
+
+test: check model ## all checks, then all tests
+	$(PY) -m pytest
+
+check: setup ## lint, format, types, layers
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+lock: ## resolve the locked packages again
+	@tools/setup.sh lock
+
+clean: ## remove what make and the tools made here
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

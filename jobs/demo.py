@@ -1,0 +1,8 @@
+"""The main job on bundled data with a toy model, and what came of it: make demo."""
+
+import sys
+
+from rank1_batch.demo import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""The command line: settings in, a job run, a table and an exit code out. All printing is here."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from rank1_batch.config import compose_config, list_choices, load_config
+from rank1_batch.errors import Rank1BatchError
+from rank1_batch.pipeline import Outcome, run_rerank
+
+INTERRUPTED = 130
+USAGE = """\
+usage: python -m jobs.rerank [--help | --settings] SETTING=VALUE …
+
+Judges every query-passage pair of the input with a Rank1 model, and goes on where it stopped
+when it is run again.
+
+  python -m jobs.rerank model=rank1_7b_awq input.path=s3://bucket/pairs output.path=s3://bucket/judged
+
+--settings prints all settings as they would be, and starts nothing.
+"""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `jobs.rerank` with these arguments; the exit code (docs/semantics.md lists them)."""
+    # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
+    console = Console(file=open(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
+    if "--help" in argv or "-h" in argv:
+        console.print(USAGE, markup=False)
+        for group, choices in list_choices().items():
+            console.print(f"{group}: {', '.join(choices)}", markup=False)
+        return 0
+    overrides = [argument for argument in argv if argument != "--settings"]
+    try:
+        if "--settings" in argv:
+            print(OmegaConf.to_yaml(compose_config(overrides)), end="")
+            return 0
+        outcome = run_rerank(load_config(overrides), console)
+    except Rank1BatchError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: what was judged is kept, and the same command goes on", file=sys.stderr)
+        return INTERRUPTED
+    print_outcome(outcome, console)
+    return outcome.exit_code
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """What a person wants to know at the end."""
+    summary = outcome.summary
+    if outcome.nothing_to_do:
+        console.print(f"nothing to do: all {summary['rows']} rows are judged")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in summary_lines(summary):
+        table.add_row(f"[dim]{name}[/]", value)
+    console.print(table)
+    for reason in summary["bad_files"]:
+        console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+
+
+def summary_lines(summary: dict) -> list[tuple[str, str]]:
+    """Names and values of the closing table."""
+    run = summary["this_run"]
+    judged = summary["rows"] - summary["errors"]
+    lines = [
+        ("rows", f"{summary['rows']} of {summary['queries']} queries, {summary['errors']} errors"),
+        ("true", f"{summary['true_labels']} of {judged}"),
+        ("reasoning", f"{summary['complete']} complete, {summary['closed']} closed at the limit"),
+        ("tokens", f"{summary['prompt_tokens']} of prompts, {summary['trace_tokens']} of reasoning"),
+    ]
+    if run["rows_per_s"]:
+        seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in run["seconds"].items())
+        lines.append(("time", seconds))
+        lines.append(("rate", f"{run['rows_per_s']:.1f} rows/s, {run['trace_tokens_per_s']:.0f} tokens/s"))
+    return lines

@@ -1,0 +1,250 @@
+"""Typed settings, composed by Hydra from `conf/` and the command line, and checked as a whole.
+
+Past `load_config` the code sees these dataclasses only. Choices are YAML; the types are here.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rank1_batch.errors import SettingsError
+from rank1_batch.judging import Policy, PolicyKind
+from rank1_batch.prompts import QUERY_SLOT, check_template
+from rank1_batch.schema import OPTIONAL, REQUIRED, RESERVED
+
+ENGINE_KINDS = ("vllm", "scripted")
+COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
+LEAST_THINKING_TOKENS = 1
+
+
+@dataclass
+class ModelConfig:
+    """A checkpoint: a Hugging Face id or a folder. `quantization` None reads the checkpoint's own."""
+
+    name: str = MISSING
+    revision: str | None = None
+    dtype: str = "auto"
+    max_model_len: int = MISSING
+    quantization: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass
+class EngineConfig:
+    """The engine of one replica. `args` are the engine's own names; `gpus` is also tensor parallel."""
+
+    kind: str = "vllm"
+    gpus: int = 1
+    cpus: float = 1.0
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    args: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class PromptConfig:
+    """A prompt with a name: `template` has `{query}` and `{passage}`, `dataset_prompt` the query's slot."""
+
+    id: str = MISSING
+    version: int = 1
+    template: str = MISSING
+    dataset_prompt: str | None = None
+
+
+@dataclass
+class PolicyConfig:
+    """How to ask. `full`: reason up to `max_thinking_tokens`; `no_think`: read the verdict at once."""
+
+    kind: PolicyKind = PolicyKind.FULL
+    max_thinking_tokens: int = 8192
+
+
+@dataclass
+class InputConfig:
+    """Pairs as Parquet: one path or several (file, folder or glob). `columns`: our name → the file's."""
+
+    path: Any = MISSING
+    columns: dict[str, str] = field(default_factory=dict)
+    keep: list[str] = field(default_factory=list)
+    on_bad_file: str = "fail"
+    unit_rows: int | None = None
+
+
+@dataclass
+class OutputConfig:
+    """Where judgments go, and the share of failed rows (0 to 1) past which the job ends."""
+
+    path: str = MISSING
+    max_error_rate: float = 0.01
+
+
+@dataclass
+class ClusterConfig:
+    """Where to run: a local Ray by default. `replicas` engines, or as many as fit up to `max_replicas`."""
+
+    address: str | None = None
+    replicas: int = 1
+    max_replicas: int | None = None
+
+
+@dataclass
+class RunConfig:
+    """How this run behaves: nothing here can change a score."""
+
+    fresh: bool = False
+    log_every_s: float = 30.0
+
+
+@dataclass
+class RerankConfig:
+    """All settings of `jobs.rerank`."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def load_config(overrides: Sequence[str], config_name: str = "rerank") -> RerankConfig:
+    """The settings for a list of Hydra overrides. Raises SettingsError with every problem found."""
+    config = compose_config(overrides, config_name)
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise SettingsError([f"{key} must be given: {key}=…" for key in missing])
+    settings = OmegaConf.to_object(config)
+    if not isinstance(settings, RerankConfig):
+        raise TypeError(f"conf/{config_name}.yaml does not extend the schema")
+    problems = check_config(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def compose_config(overrides: Sequence[str], config_name: str = "rerank") -> DictConfig:
+    """The composed settings before they are checked. Raises SettingsError for a key or choice that is not there."""
+    ConfigStore.instance().store(name="rerank_schema", node=RerankConfig)
+    try:
+        with initialize_config_dir(str(find_conf_folder()), version_base="1.3"):
+            return compose(config_name, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError([_explain(error)]) from error
+
+
+def find_conf_folder() -> Path:
+    """The folder of choices: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package.parent / "conf", package / "conf") if folder.is_dir())
+
+
+def list_choices() -> dict[str, list[str]]:
+    """The groups under `conf/` and the choices of each."""
+    groups = sorted(folder for folder in find_conf_folder().iterdir() if folder.is_dir())
+    return {group.name: sorted(file.stem for file in group.glob("*.yaml")) for group in groups}
+
+
+def check_config(config: RerankConfig) -> list[str]:
+    """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    problems = check_template(config.prompt.template)
+    slot = config.prompt.dataset_prompt
+    if slot is not None and QUERY_SLOT not in slot:
+        problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
+    return problems + _check_model(config) + _check_data(config) + _check_cluster(config.cluster)
+
+
+def build_policy(config: RerankConfig) -> Policy:
+    """The core's view of how to ask."""
+    return Policy(
+        kind=config.policy.kind,
+        max_thinking_tokens=config.policy.max_thinking_tokens,
+        template=config.prompt.template,
+        dataset_prompt=config.prompt.dataset_prompt,
+    )
+
+
+def input_paths(config: InputConfig) -> list[str]:
+    """`input.path` as a list, whatever form it was given in."""
+    return [str(path) for path in config.path] if isinstance(config.path, list) else [str(config.path)]
+
+
+def _check_model(config: RerankConfig) -> list[str]:
+    problems = []
+    thinking = config.policy.max_thinking_tokens
+    if config.engine.kind not in ENGINE_KINDS:
+        problems.append(f"engine.kind is {config.engine.kind!r}, but must be one of {', '.join(ENGINE_KINDS)}")
+    if config.policy.kind is PolicyKind.FULL and not LEAST_THINKING_TOKENS <= thinking < config.model.max_model_len:
+        problems.append(
+            f"policy.max_thinking_tokens is {thinking}, but must be at least {LEAST_THINKING_TOKENS} and less than "
+            f"model.max_model_len ({config.model.max_model_len})"
+        )
+    if config.engine.max_num_seqs < 1:
+        problems.append(f"engine.max_num_seqs is {config.engine.max_num_seqs}, but must be at least 1")
+    own = {"model", "revision", "dtype", "max_model_len", "quantization", "trust_remote_code", "scheduling_policy"}
+    own |= {"max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"}
+    problems += [f"engine.args.{key} has a setting of its own: use it" for key in sorted(own & set(config.engine.args))]
+    return problems
+
+
+def _check_data(config: RerankConfig) -> list[str]:
+    problems = []
+    if not isinstance(config.input.path, str | list) or not input_paths(config.input):
+        problems.append("input.path must be a path or a list of paths")
+    if config.input.on_bad_file not in ("fail", "skip"):
+        problems.append(f"input.on_bad_file is {config.input.on_bad_file!r}, but must be fail or skip")
+    for name in config.input.columns:
+        if name not in COLUMN_NAMES:
+            problems.append(f"input.columns.{name}: no such column; there are {', '.join(sorted(COLUMN_NAMES))}")
+    problems += [f"input.keep: {name} is a column of the output already" for name in config.input.keep if name in RESERVED]
+    if not 0 <= config.output.max_error_rate <= 1:
+        problems.append(f"output.max_error_rate is {config.output.max_error_rate}, but must be between 0 and 1")
+    if config.input.unit_rows is not None and config.input.unit_rows < 1:
+        problems.append(f"input.unit_rows is {config.input.unit_rows}, but must be at least 1")
+    inside = [path for path in input_paths(config.input) if f"{config.output.path}/".startswith(f"{path.rstrip('/')}/")]
+    problems += [f"output.path lies inside the input {path}: its files would be read as input" for path in inside]
+    return problems
+
+
+def _check_cluster(cluster: ClusterConfig) -> list[str]:
+    if cluster.replicas < 1:
+        return [f"cluster.replicas is {cluster.replicas}, but must be at least 1"]
+    if cluster.max_replicas is not None and cluster.max_replicas < cluster.replicas:
+        return [f"cluster.max_replicas ({cluster.max_replicas}) is less than cluster.replicas ({cluster.replicas})"]
+    return []
+
+
+def _explain(error: Exception) -> str:
+    """Hydra's message in one sentence, with the nearest right word where a word was mistyped."""
+    text = str(error).strip()
+    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if choice and choice[1] in list_choices():
+        names = list_choices()[choice[1]]
+        return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
+    key = re.search(r"Key '([^']+)' (?:is )?not in", text)
+    if key:
+        full = re.search(r"full_key: (\S+)", text)
+        name = full[1] if full else key[1]
+        return f"{name}: no such setting{_nearest(key[1], _all_keys())}"
+    return " ".join(text.split("\n")[0].split())
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _all_keys() -> list[str]:
+    groups = OmegaConf.structured(RerankConfig)
+    return sorted({*groups, *(key for group in groups for key in groups[group])})

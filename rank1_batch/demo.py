@@ -1,0 +1,78 @@
+"""A first look: the job on eight queries of NovelEval, then two of them in their new order."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rank1_batch.cli import main as rerank_main
+from rank1_batch.evaluation import measure_first_stage, measure_ranking, read_qrels
+from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TRACE
+
+PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
+SETTINGS = [
+    "model=demo",
+    "engine=vllm_cpu",
+    "policy.max_thinking_tokens=48",
+    f"input.path={PAIRS}/part-0.parquet",
+    f"output.path={OUTPUT}",
+]
+QUERIES_SHOWN, PASSAGES_SHOWN = 2, 5
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo; further settings go to the job. The exit code is the job's."""
+    console = Console(highlight=False)
+    settings = [*SETTINGS, *argv]
+    console.print("[bold]python -m jobs.rerank \\\n    " + escape(" \\\n    ".join(settings)) + "[/]\n")
+    exit_code = rerank_main(settings)
+    if exit_code == 0:
+        show_results(console, settings)
+    return exit_code
+
+
+def show_results(console: Console, settings: Sequence[str]) -> None:
+    """Two queries in their new order, and nDCG@10 beside the first stage's."""
+    values = dict(setting.split("=", 1) for setting in settings)
+    ranking = pq.read_table(f"{values['output.path']}/ranking")
+    judged = pq.read_table(f"{values['output.path']}/judgments", columns=[QUERY_ID, DOC_ID, LABEL, TRACE])
+    texts = pq.read_table(values["input.path"], columns=[QUERY_ID, DOC_ID, QUERY, PASSAGE])
+    rows = ranking.join(judged, [QUERY_ID, DOC_ID]).join(texts, [QUERY_ID, DOC_ID]).to_pylist()
+    rows.sort(key=lambda row: (row[QUERY_ID], row["rank"]))
+    for query_id in sorted({row[QUERY_ID] for row in rows})[:QUERIES_SHOWN]:
+        console.print(_query_table([row for row in rows if row[QUERY_ID] == query_id]))
+    _print_measures(console, ranking)
+    console.print(f"All of it is in {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json).")
+    console.print(
+        f"All 21 queries: make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'\n"
+        "The model is a toy that shows the machinery, not the quality.",
+        markup=False,
+    )
+
+
+def _query_table(rows: list[dict]) -> Table:
+    table = Table(title=f"\n{escape(rows[0][QUERY])}", title_justify="left", title_style="bold", expand=True)
+    for name in ("rank", "was", "score", "label"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("passage, and how its reasoning begins")
+    for row in rows[:PASSAGES_SHOWN]:
+        text = f"{_first(row[PASSAGE], 110)}\n[dim italic]{_first(row[TRACE], 160)}[/]"
+        score = f"{row[SCORE]:.3f}"
+        table.add_row(str(row["rank"]), str(row[FIRST_STAGE_RANK]), score, str(row[LABEL]).lower(), text)
+    return table
+
+
+def _first(text: str, letters: int) -> str:
+    """The start of a text in one line, escaped for rich."""
+    line = " ".join(text.split())
+    return escape(line if len(line) <= letters else f"{line[: letters - 1]}…")
+
+
+def _print_measures(console: Console, ranking: pa.Table) -> None:
+    qrels = read_qrels(QRELS)
+    before, after = measure_first_stage(ranking, qrels, ["nDCG@10"]), measure_ranking(ranking, qrels, ["nDCG@10"])
+    for name, value in after.items():
+        console.print(f"\n{name}: first stage {before[name]:.3f}, reranked {value:.3f}\n")

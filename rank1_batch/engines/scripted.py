@@ -1,0 +1,95 @@
+"""An engine that makes its answers from a hash of the prompt: for dry runs and tests without a model.
+
+Its tokens are the bytes of the text, and two control tokens. The same prompt gets the same answer
+on any machine.
+"""
+
+import asyncio
+import hashlib
+import math
+import re
+from collections.abc import Sequence
+
+from rank1_batch.errors import EngineDiedError, RowError
+from rank1_batch.judging import Reasoning
+from rank1_batch.prompts import control_pattern
+from rank1_batch.scoring import Verdict
+
+THINK, CLOSE = 256, 257
+_CONTROL = {"<think>": THINK, "</think>": CLOSE}
+_SPELLING = {number: text.encode() for text, number in _CONTROL.items()}
+_SENTENCES = (
+    "The query asks for one thing.",
+    "The passage speaks of another.",
+    "Some words are in both.",
+    "That is not enough to be sure!",
+    "Does it answer the question?",
+)
+MOST_SENTENCES = 8
+
+
+class ScriptedEngine:
+    """Reasons in up to eight canned sentences and gives verdicts between -8 and 8 (in log-odds).
+
+    `seconds_per_token` makes it slow. A prompt that holds `fail_on` raises RowError, one that holds
+    `die_on` kills the engine for good.
+    """
+
+    begin_ids: Sequence[int] = ()
+
+    def __init__(
+        self, max_model_len: int, seconds_per_token: float = 0.0, fail_on: str = "", die_on: str = ""
+    ) -> None:
+        self.max_model_len = max_model_len
+        self.control: re.Pattern[str] = control_pattern(_CONTROL)
+        self.prompt_tokens = self.cached_tokens = 0
+        self._seconds_per_token = seconds_per_token
+        self._fail_on, self._die_on = fail_on.encode(), die_on.encode()
+        self._dead = False
+
+    def encode(self, text: str) -> list[int]:
+        """The bytes of the text, with `<think>` and `</think>` as one number each."""
+        ids: list[int] = []
+        start = 0
+        for match in self.control.finditer(text):
+            ids += [*text[start : match.start()].encode(errors="replace"), _CONTROL[match[0]]]
+            start = match.end()
+        return ids + list(text[start:].encode(errors="replace"))
+
+    async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
+        """Some sentences that the prompt's hash chooses; cut where they exceed `max_tokens`."""
+        digest = await self._ask(prompt)
+        count = 1 + digest[0] % MOST_SENTENCES
+        text = "\n" + " ".join(_SENTENCES[digest[1 + i] % len(_SENTENCES)] for i in range(count)) + "\n"
+        ids = [*text.encode(), CLOSE]
+        complete = len(ids) <= max_tokens
+        ids = ids[:max_tokens]
+        await asyncio.sleep(self._seconds_per_token * len(ids))
+        return Reasoning(ids, _decode(ids[:-1] if complete else ids), len(ids), complete)
+
+    async def verdict(self, prompt: Sequence[int]) -> Verdict:
+        """Two logprobs that the prompt's hash chooses, of probabilities that add up to one."""
+        digest = await self._ask(prompt)
+        gap = 16.0 * int.from_bytes(digest[:4], "big") / 2**32 - 8.0
+        return Verdict(-math.log1p(math.exp(-gap)), -math.log1p(math.exp(gap)))
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    async def _ask(self, prompt: Sequence[int]) -> bytes:
+        data = _bytes(prompt)
+        self.prompt_tokens += len(prompt)
+        self._dead = self._dead or bool(self._die_on and self._die_on in data)
+        if self._dead:
+            raise EngineDiedError("the scripted engine was told to die")
+        if self._fail_on and self._fail_on in data:
+            raise RowError("the scripted engine was told to fail on this row")
+        return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _bytes(ids: Sequence[int]) -> bytes:
+    return b"".join(_SPELLING.get(number) or bytes((number,)) for number in ids)
+
+
+def _decode(ids: Sequence[int]) -> str:
+    return _bytes(ids).decode(errors="replace")

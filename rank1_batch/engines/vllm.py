@@ -1,0 +1,171 @@
+"""Rank1's two requests on vLLM: reason without logprobs, then two logprobs at one position.
+
+The only module that imports vLLM. Checked with 0.32.0.
+"""
+
+import asyncio
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from rank1_batch.errors import EngineDiedError, RowError, SettingsError
+from rank1_batch.judging import Reasoning
+from rank1_batch.prompts import control_pattern
+from rank1_batch.scoring import Verdict
+
+THINK_END = "</think>"
+REASON_PRIORITY, VERDICT_PRIORITY = 1, 0
+"""Lower goes first: a verdict is one token, and frees a row's place."""
+
+
+class VerdictTokens(NamedTuple):
+    """Token ids that the judge depends on. `close_ids` is `</think>`, one token in Rank1's checkpoints."""
+
+    true_id: int
+    false_id: int
+    close_ids: tuple[int, ...]
+
+
+class VllmEngine:
+    """One vLLM engine, driven from the event loop on which it was built."""
+
+    def __init__(self, llm: Any, tokenizer: Any, max_model_len: int) -> None:
+        self.max_model_len = max_model_len
+        self.begin_ids: Sequence[int] = find_begin_ids(tokenizer)
+        self.control: re.Pattern[str] = control_pattern(find_control_tokens(tokenizer))
+        self.prompt_tokens = self.cached_tokens = 0
+        self._llm, self._tokenizer = llm, tokenizer
+        self._tokens = find_verdict_tokens(tokenizer)
+        self._names = itertools.count()
+        self._reason_params = _reason_params(self._tokens)
+        self._verdict_params = _verdict_params(self._tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, with nothing added; control tokens in it become their ids."""
+        # Half the time of calling the tokenizer itself, which wraps its ids in a BatchEncoding.
+        return list(self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+
+    async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
+        """Greedy tokens up to `</think>`, the model's own end of text, or `max_tokens`."""
+        params = self._reason_params.clone()
+        params.max_tokens = max_tokens
+        output = await self._generate(prompt, params, REASON_PRIORITY)
+        if len(self._tokens.close_ids) == 1:
+            return self._reasoning(list(output.token_ids), output.finish_reason)
+        return self._reasoning_by_text(list(output.token_ids), output.text, output.stop_reason)
+
+    async def verdict(self, prompt: Sequence[int]) -> Verdict:
+        """Logprobs of " true" and " false" right after `prompt`, over the whole vocabulary."""
+        output = await self._generate(prompt, self._verdict_params, VERDICT_PRIORITY)
+        logprobs = output.logprobs[0] if output.logprobs else {}
+        try:
+            pair = (logprobs[token].logprob for token in (self._tokens.true_id, self._tokens.false_id))
+            return Verdict(*pair)
+        except KeyError as error:
+            raise RowError(f"the engine gave no logprob for token {error}") from error
+
+    async def close(self) -> None:
+        """End the engine's processes."""
+        self._llm.shutdown()
+
+    async def _generate(self, prompt: Sequence[int], params: Any, priority: int) -> Any:
+        """The only output of a request. Raises RowError or EngineDiedError."""
+        from vllm.exceptions import VLLMClientError
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        name = str(next(self._names))
+        result = None
+        try:
+            tokens = {"type": "token", "prompt_token_ids": list(prompt)}
+            async for result in self._llm.generate(tokens, params, name, priority=priority):
+                pass
+        except EngineDeadError as error:
+            raise EngineDiedError(str(error)) from error
+        except (EngineGenerateError, VLLMClientError, ValueError) as error:
+            raise RowError(f"the engine refused this row: {error.__cause__ or error}") from error
+        if result is None or result.outputs[0].finish_reason not in ("stop", "length"):
+            raise RowError(f"the engine gave up on this row: {result and result.outputs[0].finish_reason}")
+        self.prompt_tokens += len(prompt)
+        self.cached_tokens += result.num_cached_tokens or 0
+        return result.outputs[0]
+
+    def _reasoning(self, ids: list[int], finish_reason: str) -> Reasoning:
+        complete = finish_reason == "stop" and ids[-1:] == list(self._tokens.close_ids)
+        ended = ids[:-1] if finish_reason == "stop" else ids
+        return Reasoning(ids, self._decode(ended), len(ids), complete)
+
+    def _reasoning_by_text(self, ids: list[int], text: str, stop_reason: object) -> Reasoning:
+        """For a vocabulary that spells `</think>` in several tokens: the engine stops at the string."""
+        complete = stop_reason == THINK_END
+        count = len(ids)
+        if complete and self._decode(ids) != text + THINK_END:
+            # The token that ends `</think>` carries more text: take the shortest spelling instead.
+            ids = self.encode(text + THINK_END)
+        return Reasoning(ids, text, count, complete)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+
+async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: dict[str, str]) -> VllmEngine:
+    """Load a model. `model` and `engine` are arguments of vLLM's AsyncEngineArgs; `env` is set first."""
+    os.environ.update(env)
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    args = AsyncEngineArgs(**model, **engine, scheduling_policy="priority", disable_log_stats=True)
+    llm = AsyncLLM.from_engine_args(args)
+    return VllmEngine(llm, llm.get_tokenizer(), llm.model_config.max_model_len)
+
+
+def find_verdict_tokens(tokenizer: Any) -> VerdictTokens:
+    """The ids of " true", " false" and `</think>`. Raises SettingsError where a verdict is not one token."""
+    ids = {word: tokenizer.encode(word, add_special_tokens=False) for word in (" true", " false", THINK_END)}
+    wrong = [f"{word!r} is {len(ids[word])} tokens" for word in (" true", " false") if len(ids[word]) != 1]
+    if ids[" true"] == ids[" false"]:
+        wrong.append("' true' and ' false' are the same token")
+    if wrong:
+        raise SettingsError([f"this model's tokenizer cannot give a verdict in one token: {', '.join(wrong)}"])
+    return VerdictTokens(ids[" true"][0], ids[" false"][0], tuple(ids[THINK_END]))
+
+
+def find_begin_ids(tokenizer: Any) -> list[int]:
+    """What the tokenizer puts before a text (a BOS token, or nothing)."""
+    plain = tokenizer.encode("x", add_special_tokens=False)
+    marked = tokenizer.encode("x", add_special_tokens=True)
+    return list(marked[: next(i for i in range(len(marked)) if marked[i : i + len(plain)] == plain)])
+
+
+def find_control_tokens(tokenizer: Any) -> set[str]:
+    """The spelling of every added token that is not mere white space."""
+    return {token for token in tokenizer.get_added_vocab() if token.strip()}
+
+
+def _reason_params(tokens: VerdictTokens) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    one_token = len(tokens.close_ids) == 1
+    return SamplingParams(
+        temperature=0.0,
+        skip_special_tokens=False,
+        detokenize=not one_token,
+        stop_token_ids=list(tokens.close_ids) if one_token else None,
+        stop=None if one_token else [THINK_END],
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _verdict_params(tokens: VerdictTokens) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        logprob_token_ids=[tokens.true_id, tokens.false_id],
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )

@@ -1,0 +1,64 @@
+"""Every error that this package raises on purpose.
+
+Rank1BatchError
+├── SettingsError        what the user asked for cannot work; all problems at once   exit code 2
+├── BadFileError         an input file that cannot be read as what it claims to be   exit code 2
+├── RefusedError         the output belongs to a run with other settings or input    exit code 6
+├── StorageError         the store did not answer; the same command may work later   exit code 5
+├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
+├── EngineDiedError      the engine is gone; its units must be judged again          (inside a replica)
+└── RowError             one row cannot be judged; becomes that row's `error`        (inside a replica)
+"""
+
+from collections.abc import Sequence
+
+
+class Rank1BatchError(Exception):
+    """The root: catch this to catch all of them. `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class SettingsError(Rank1BatchError):
+    """Settings or input that cannot work. `problems` holds one sentence for each."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__(list(problems))
+        self.problems = list(problems)
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
+
+
+class BadFileError(Rank1BatchError):
+    """An input file that is no readable Parquet file, or changed since it was planned."""
+
+    exit_code = 2
+
+
+class RefusedError(Rank1BatchError):
+    """A run that would mix its rows with those of another one."""
+
+    exit_code = 6
+
+
+class StorageError(Rank1BatchError):
+    """A store that did not answer, refused the credentials in mid-run, or is full."""
+
+    exit_code = 5
+
+
+class ErrorRateError(Rank1BatchError):
+    """A job that ended because too many of its rows failed. What was judged stays committed."""
+
+    exit_code = 4
+
+
+class EngineDiedError(Rank1BatchError):
+    """An engine that answers no more. Not a row's fault: no row may be blamed for it."""
+
+
+class RowError(Rank1BatchError):
+    """A row that cannot be judged, now or later, on any engine."""

@@ -1,0 +1,46 @@
+"""Rows of several units through one engine: first come, first served, with no barrier between units.
+
+Knows nothing about files or Ray.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
+
+from rank1_batch.judging import Engine, Judgment, Pair, Policy, failed_judgment, judge_pair
+
+SLOTS_PER_SEQUENCE = 1.2
+"""Rows in flight for each sequence of the engine: some are between their two requests at any time."""
+
+
+class Feeder:
+    """Judges rows on one engine, at most `slots` at a time, in the order in which they were given.
+
+    All methods belong to one event loop.
+    """
+
+    def __init__(self, engine: Engine, policy: Policy, max_num_seqs: int) -> None:
+        self._engine, self._policy = engine, policy
+        self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
+        self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
+
+    async def judge(self, rows: Sequence[Pair | str]) -> list[Judgment]:
+        """A judgment for each row, in order; a row that is a sentence fails with it.
+
+        Equal pairs are asked once, also where they are rows of other calls still under way. An
+        error that is no row's fault is raised at once.
+        """
+        tasks = [row if isinstance(row, str) else self._ask(row) for row in rows]
+        waiting = [task for task in tasks if not isinstance(task, str)]
+        await asyncio.gather(*waiting)
+        return [failed_judgment(task) if isinstance(task, str) else task.result() for task in tasks]
+
+    def _ask(self, pair: Pair) -> asyncio.Task[Judgment]:
+        task = self._asked.get(pair)
+        if task is None:
+            task = self._asked[pair] = asyncio.create_task(self._judge_pair(pair))
+        return task
+
+    async def _judge_pair(self, pair: Pair) -> Judgment:
+        async with self._slots:
+            return await judge_pair(self._engine, pair, self._policy)

@@ -1,0 +1,194 @@
+"""Reading Parquet files by rows: footers without opening files, and runs of rows in bounded memory.
+
+Knows nothing about what the columns mean.
+"""
+
+import io
+import itertools
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from rank1_batch.errors import BadFileError
+from rank1_batch.storage import FileInfo, Store, read_ranges
+
+FOOTER_BYTES = 64 * 1024
+FETCH_FILES = 256
+STREAM_BYTES = 32 * 1024 * 1024
+"""Row groups larger than this are streamed instead of being read whole."""
+BUFFER_BYTES = 4 * 1024 * 1024
+BATCH_ROWS = 1024
+
+
+def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
+    """The footer of each file, many at once; an error that names the file where it has none."""
+    footers: list[pq.FileMetaData | BadFileError] = []
+    for start in range(0, len(files), FETCH_FILES):
+        footers += _read_some_footers(store, files[start : start + FETCH_FILES])
+    return footers
+
+
+def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.ParquetFile:
+    """An open file. With `stream` its column chunks are read bit by bit, not whole."""
+    try:
+        file = cast(BinaryIO, store.fs.open(store.locate(path), "rb", cache_type="none"))
+        return pq.ParquetFile(file, pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise BadFileError(f"{store.url}/{path}: {error}") from error
+
+
+def read_query_ends(store: Store, path: str, column: str) -> list[int]:
+    """The ascending row numbers at which a run of equal values of `column` ends."""
+    ends: list[int] = []
+    last, row = None, 0
+    for batch in _batches(store, path, [column]):
+        values = _plain(batch.column(0))
+        if row and len(values) and values[0].as_py() == last:
+            ends.pop()
+        runs = pc.run_end_encode(values)
+        ends += [row + end for end in runs.run_ends.to_pylist()]
+        row += len(values)
+        last = values[-1].as_py() if len(values) else last
+    return ends
+
+
+def read_list_sizes(store: Store, path: str, column: str) -> list[int]:
+    """The number of items of each row's list; 0 where it is null. Reads one leaf of the lists."""
+    sizes: list[int] = []
+    schema = open_parquet(store, path).schema
+    leaf = next(schema.column(i).path for i in range(len(schema)) if schema.column(i).path.startswith(f"{column}."))
+    for batch in _batches(store, path, [leaf]):
+        sizes += [size or 0 for size in pc.list_value_length(batch.column(0)).to_pylist()]
+    return sizes
+
+
+class RowReader:
+    """Reads runs of rows of one file, for several threads.
+
+    Runs that come in ascending order cost one pass over the file, also inside a huge row group, of
+    which no more than a few batches are held.
+    """
+
+    def __init__(self, store: Store, path: str) -> None:
+        self._store, self._path = store, path
+        self._lock = threading.Lock()
+        self._file = open_parquet(store, path)
+        self._starts = _row_group_starts(self._file.metadata)
+        self._cursor: _Cursor | None = None
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The file's columns."""
+        return self._file.schema_arrow
+
+    def read(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
+        """Rows `start` to `stop` (excluded). Raises BadFileError where they cannot be read."""
+        with self._lock:
+            try:
+                return pa.concat_tables(self._read(start, stop, list(columns)))
+            except (pa.ArrowInvalid, OSError) as error:
+                raise BadFileError(f"{self._store.url}/{self._path}: rows {start} to {stop}: {error}") from error
+
+    def _read(self, start: int, stop: int, columns: list[str]) -> list[pa.Table]:
+        """The run in pieces: row groups that lie in it whole at once, parts of others by a cursor."""
+        pieces: list[pa.Table] = []
+        whole: list[int] = []
+        for group, (first, end) in enumerate(itertools.pairwise(self._starts)):
+            if start <= first and end <= stop:
+                whole.append(group)
+            elif first < stop and start < end:
+                pieces += self._read_groups(whole, columns)
+                whole = []
+                pieces.append(self._read_part(group, max(start, first) - first, min(stop, end) - first, columns))
+        return [*pieces, *self._read_groups(whole, columns)]
+
+    def _read_groups(self, groups: list[int], columns: list[str]) -> list[pa.Table]:
+        return [self._file.read_row_groups(groups, columns=columns)] if groups else []
+
+    def _read_part(self, group: int, start: int, stop: int, columns: list[str]) -> pa.Table:
+        """Rows of one row group, counted from its first."""
+        if self._cursor is None or not self._cursor.can_reach(group, start):
+            large = self._file.metadata.row_group(group).total_byte_size > STREAM_BYTES
+            file = open_parquet(self._store, self._path, stream=True) if large else self._file
+            self._cursor = _Cursor(file, group, columns)
+        return self._cursor.read(start, stop)
+
+
+class _Cursor:
+    """A place in a row group that moves forward; a few batches behind it can still be read."""
+
+    def __init__(self, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> None:
+        self._group = group
+        self._batches = file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns))
+        self._held: list[pa.RecordBatch] = []
+        self._first = self._end = 0
+
+    def can_reach(self, group: int, start: int) -> bool:
+        return group == self._group and start >= self._first
+
+    def read(self, start: int, stop: int) -> pa.Table:
+        while self._end < stop:
+            batch = next(self._batches)
+            self._held.append(batch)
+            self._end += len(batch)
+        table = pa.Table.from_batches(self._held).slice(start - self._first, stop - start)
+        while len(self._held) > 1 and self._first + len(self._held[0]) <= start - 4 * BATCH_ROWS:
+            self._first += len(self._held.pop(0))
+        return table
+
+
+def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
+    ends = [(file.path, max(0, file.size_bytes - FOOTER_BYTES), file.size_bytes) for file in files]
+    tails = read_ranges(store, ends)
+    long = [i for i, tail in enumerate(tails) if isinstance(tail, bytes) and _footer_size(tail) > len(tail)]
+    if long:
+        more = [(files[i].path, _footer_start(files[i], tails[i]), files[i].size_bytes) for i in long]
+        for i, tail in zip(long, read_ranges(store, more), strict=True):
+            tails[i] = tail
+    return [_parse_footer(store, file, tail) for file, tail in zip(files, tails, strict=True)]
+
+
+def _footer_size(tail: bytes) -> int:
+    """Bytes that the footer takes at the end of its file, by the file's last 8 bytes; 0 if it has none."""
+    return struct.unpack("<I", tail[-8:-4])[0] + 8 if tail[-4:] == b"PAR1" and len(tail) >= 12 else 0
+
+
+def _footer_start(file: FileInfo, tail: bytes | Exception) -> int:
+    return max(0, file.size_bytes - _footer_size(cast(bytes, tail)))
+
+
+def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.FileMetaData | BadFileError:
+    where = f"{store.url}/{file.path}"
+    if isinstance(tail, Exception):
+        return BadFileError(f"{where}: {type(tail).__name__}: {tail}")
+    try:
+        return pq.read_metadata(io.BytesIO(tail))
+    except (pa.ArrowInvalid, OSError) as error:
+        return BadFileError(f"{where}: no readable Parquet file ({file.size_bytes} bytes): {error}")
+
+
+def _batches(store: Store, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from open_parquet(store, path, stream=True).iter_batches(64 * 1024, columns=columns)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise BadFileError(f"{store.url}/{path}: {error}") from error
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """The same values in a type that can be compared run by run: no dictionary, no view."""
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return values if pa.types.is_integer(values.type) else values.cast(pa.large_binary())
+
+
+def _row_group_starts(footer: pq.FileMetaData) -> list[int]:
+    """The number of the first row of each row group, and at last the number of rows."""
+    starts = [0]
+    for group in range(footer.num_row_groups):
+        starts.append(starts[-1] + footer.row_group(group).num_rows)
+    return starts

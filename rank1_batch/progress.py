@@ -1,0 +1,83 @@
+"""What a person sees while a job runs: one bar on a terminal, a plain line now and then elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from rank1_batch.manifest import Counts, add_counts
+
+RATE_WINDOW_S = 60.0
+
+
+class JobProgress:
+    """Counts what was judged, and shows it. `before` is what earlier runs of the job judged."""
+
+    def __init__(self, console: Console, total_rows: int, total_units: int, before: Counts, units_before: int) -> None:
+        self._console = console
+        self._total_rows, self._total_units = total_rows, total_units
+        self._units = units_before
+        self._recent: list[tuple[float, int]] = []
+        self._judged_tokens = 0
+        self.counts = before
+
+    def add(self, counts: Counts, seconds: float) -> None:
+        """One more unit was judged, in so many seconds: count it, and bring what is shown up to date."""
+        self.counts = add_counts(self.counts, counts)
+        self._units += 1
+        self._judged_tokens += counts.trace_tokens
+        now = time.monotonic()
+        if not self._recent:
+            self._recent.append((now - seconds, 0))
+        self._recent.append((now, self._judged_tokens))
+        while len(self._recent) > 2 and self._recent[1][0] < now - RATE_WINDOW_S:
+            self._recent.pop(0)
+        self._refresh()
+
+    def tokens_per_s(self) -> float:
+        """Tokens generated a second, over the last minute."""
+        if not self._recent:
+            return 0.0
+        (first, before), (last, after) = self._recent[0], self._recent[-1]
+        return (after - before) / (last - first) if last > first else 0.0
+
+    def line(self) -> str:
+        """The state in one line."""
+        counts = self.counts
+        return (
+            f"rows {counts.rows}/{self._total_rows}  units {self._units}/{self._total_units}  "
+            f"{self.tokens_per_s():.0f} tok/s  closed {counts.closed}  errors {counts.errors}"
+        )
+
+    @contextmanager
+    def show(self, every_s: float) -> Iterator["JobProgress"]:
+        """Show the state while the block runs."""
+        self._every_s, self._last_line = every_s, time.monotonic()
+        if not self._console.is_terminal:
+            self._bar: Progress | None = None
+            yield self
+            self._console.print(self.line(), highlight=False)
+            return
+        with Progress(
+            TextColumn("judging"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("[dim]rows[/]"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=self._console,
+            expand=True,
+        ) as self._bar:
+            self._task: TaskID = self._bar.add_task("", total=self._total_rows, completed=self.counts.rows, state="")
+            yield self
+
+    def _refresh(self) -> None:
+        if self._bar is not None:
+            counts = self.counts
+            state = f"{self.tokens_per_s():.0f} tok/s · {counts.closed} closed · {counts.errors} errors"
+            self._bar.update(self._task, completed=counts.rows, state=state)
+        elif time.monotonic() - self._last_line >= self._every_s:
+            self._last_line = time.monotonic()
+            self._console.print(self.line(), highlight=False)

@@ -1,0 +1,98 @@
+"""Prompts as Rank1 was trained on them, and how a user's text gets into them safely.
+
+The template, the data-set prompts and the instruction rule are those of orionw/rank1 @30585c2 (MIT).
+Knows nothing about tokens: a prompt is a sequence of text pieces that are to be tokenised one by one.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+RANK1_TEMPLATE = (
+    "Determine if the following passage is relevant to the query. "
+    "Answer only with 'true' or 'false'.\n"
+    "Query: {query}\n"
+    "Passage: {passage}\n"
+    "<think>"
+)
+QUERY_SLOT = "FILL_QUERY_HERE"
+_SLOTS = re.compile(r"\{(query|passage)\}")
+
+
+class Prompt(NamedTuple):
+    """A rendered prompt. `head + passage + tail` is its text; each member is a tuple of pieces.
+
+    Only `passage` may be shortened. Pieces are tokenised separately, so that no piece of a user's
+    text can turn into a control token (`<think>`, `<|im_end|>`, …).
+    """
+
+    head: tuple[str, ...]
+    passage: tuple[str, ...]
+    tail: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The prompt as one string, as the reference builds it."""
+        return "".join(self.head + self.passage + self.tail)
+
+
+def combine_query(query: str, instruction: str | None, dataset_prompt: str | None) -> str:
+    """The text for the Query slot: instruction appended, then the data set's prompt around it.
+
+    The reference's rule: `f"{query} {instruction}".strip()`, and the bare query where both are
+    equal after stripping.
+    """
+    if instruction is not None and instruction.strip() != query.strip():
+        query = f"{query} {instruction}".strip()
+    if dataset_prompt is None:
+        return query
+    return dataset_prompt.replace(QUERY_SLOT, query)
+
+
+def combine_title(title: str | None, text: str) -> str:
+    """The passage shown to the model: `f"{title} {text}"` where there is a title, as the reference."""
+    return f"{title} {text}" if title else text
+
+
+def check_template(template: str) -> list[str]:
+    """What is wrong with a template, one sentence each; empty for a good one."""
+    slots = _SLOTS.findall(template)
+    return [
+        f"prompt.template needs {{{slot}}} exactly once, but has it {slots.count(slot)} times"
+        for slot in ("query", "passage")
+        if slots.count(slot) != 1
+    ]
+
+
+def render_prompt(template: str, query: str, passage: str, control: re.Pattern[str]) -> Prompt:
+    """The prompt of one pair. `template` holds `{query}` and `{passage}` once each.
+
+    `control` matches the tokenizer's control tokens (see `control_pattern`): where a query or a
+    passage spells one, it is cut apart, so that it is read as the letters it is made of.
+    """
+    parts = _SLOTS.split(template)
+    user_text = {"query": query, "passage": passage}
+    before = _fill(parts[: parts.index("passage")], user_text, control)
+    after = _fill(parts[parts.index("passage") + 1 :], user_text, control)
+    return Prompt(before, _defuse(passage, control), after)
+
+
+def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
+    """A pattern that matches any of a tokenizer's control tokens; never matches if there are none."""
+    return re.compile("|".join(re.escape(token) for token in sorted(tokens)) or r"(?!)")
+
+
+def _fill(parts: Sequence[str], user_text: dict[str, str], control: re.Pattern[str]) -> tuple[str, ...]:
+    """`parts` alternates literals and slot names; returns pieces, joined where joining is safe."""
+    pieces = [""]
+    for index, part in enumerate(parts):
+        new = _defuse(user_text[part], control) if index % 2 else (part,)
+        pieces[-1] += new[0]
+        pieces.extend(new[1:])
+    return tuple(pieces)
+
+
+def _defuse(text: str, control: re.Pattern[str]) -> tuple[str, ...]:
+    """`text` cut after the first letter of every control token it spells; one piece if none."""
+    cuts = [match.start() + 1 for match in control.finditer(text)]
+    return tuple(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))

@@ -1,0 +1,69 @@
+"""One engine behind plain blocking calls: its event loop runs in a thread of its own.
+
+Why a thread: Ray drains an asynchronous actor method into a list and lets a slow consumer block the
+loop it runs on, and with it the engine (Ray 2.60). Knows nothing about files or Ray.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple, TypeVar
+
+from rank1_batch.config import EngineConfig, ModelConfig, RerankConfig, build_policy
+from rank1_batch.feeding import Feeder
+from rank1_batch.judging import Judgment, Pair
+
+T = TypeVar("T")
+
+
+class Usage(NamedTuple):
+    """Tokens that were sent to the engine in both passes, and those of them that its prefix cache held."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class Replica:
+    """An engine that judges rows for several threads at once."""
+
+    def __init__(self, config: RerankConfig) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
+        self._engine = self._wait(build_engine(config.model, config.engine))
+        self._feeder = Feeder(self._engine, build_policy(config), config.engine.max_num_seqs)
+
+    def judge(self, rows: Sequence[Pair | str]) -> list[Judgment]:
+        """A judgment for each row, in order. Raises EngineDiedError when the engine is gone."""
+        return self._wait(self._feeder.judge(rows))
+
+    def usage(self) -> Usage:
+        """What the engine was sent so far."""
+        return Usage(self._engine.prompt_tokens, self._engine.cached_tokens)
+
+    def close(self) -> None:
+        """End the engine and its thread."""
+        self._wait(self._engine.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+async def build_engine(model: ModelConfig, engine: EngineConfig) -> Any:
+    """The engine that the settings name, ready to be asked."""
+    if engine.kind == "scripted":
+        from rank1_batch.engines.scripted import ScriptedEngine
+
+        return ScriptedEngine(model.max_model_len, **engine.args)
+    from rank1_batch.engines.vllm import build_vllm_engine
+
+    model_args = {**asdict(model), "model": model.name}
+    del model_args["name"]
+    engine_args = {
+        "max_num_seqs": engine.max_num_seqs,
+        "max_num_batched_tokens": engine.max_num_batched_tokens,
+        "tensor_parallel_size": max(1, engine.gpus),
+        **engine.args,
+    }
+    return await build_vllm_engine(model_args, engine_args, engine.env)

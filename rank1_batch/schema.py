@@ -1,0 +1,226 @@
+"""What a table of pairs and a table of judgments look like: columns, types, and the way between
+Arrow and the core's records. Column names are spelled here and nowhere else.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rank1_batch.judging import Judgment, Pair
+
+QUERY_ID, QUERY, DOC_ID, PASSAGE = "query_id", "query", "doc_id", "passage"
+TITLE, INSTRUCTION = "title", "instruction"
+FIRST_STAGE_SCORE, FIRST_STAGE_RANK = "first_stage_score", "first_stage_rank"
+CANDIDATES, CANDIDATE = "candidates", "candidate"
+UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
+
+REQUIRED = (QUERY_ID, QUERY, DOC_ID, PASSAGE)
+OPTIONAL = (TITLE, INSTRUCTION, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
+OF_CANDIDATE = (DOC_ID, PASSAGE, TITLE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
+"""Columns that belong to a candidate, not to its query, where a row holds a list of candidates."""
+ALIASES = {PASSAGE: ("text",)}
+"""Names taken for a column where the input does not have the column's own name."""
+
+JUDGMENT_TYPES = {
+    "score": pa.float64(),
+    "true_logprob": pa.float64(),
+    "false_logprob": pa.float64(),
+    "label": pa.bool_(),
+    "finish": pa.string(),
+    "trace": pa.string(),
+    "prompt_tokens": pa.int32(),
+    "trace_tokens": pa.int32(),
+    "passage_truncated": pa.bool_(),
+    "error": pa.string(),
+}
+"""The columns of a Judgment, in its order."""
+
+RESERVED = {QUERY_ID, DOC_ID, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK, *JUDGMENT_TYPES}
+"""Output columns that `input.keep` may not name."""
+
+
+class Layout(NamedTuple):
+    """Where the columns of an input stand.
+
+    `columns` maps our name to the file's, for the columns that are there; `candidates` is the
+    column that holds the list of candidates, None where every row is one pair; `keep` passes through.
+    """
+
+    columns: Mapping[str, str]
+    candidates: str | None
+    keep: tuple[str, ...]
+
+    def file_columns(self) -> list[str]:
+        """The top-level columns that must be read, each once."""
+        own = [name for ours, name in self.columns.items() if not (self.candidates and ours in OF_CANDIDATE)]
+        return list(dict.fromkeys([*own, *([self.candidates] if self.candidates else []), *self.keep]))
+
+
+def find_layout(
+    schema: pa.Schema, mapping: Mapping[str, str], keep: Sequence[str]
+) -> tuple[Layout, list[str]]:
+    """The layout of a file, and what is wrong with it, one sentence a problem.
+
+    `mapping` is the user's `input.columns`: our name to the file's. Columns not in it go by their
+    own name or an alias.
+    """
+    nested = _candidate_fields(schema, mapping.get(CANDIDATES, CANDIDATES))
+    fields = {field.name: field.type for field in schema}
+    columns: dict[str, str] = {}
+    problems: list[str] = []
+    for ours in (*REQUIRED, *OPTIONAL):
+        place = nested if nested is not None and ours in OF_CANDIDATE else fields
+        name = _find_column(ours, mapping, place)
+        if name is not None:
+            columns[ours] = name
+            problems += _check_type(ours, name, place[name])
+        elif ours in REQUIRED or ours in mapping:
+            problems.append(_missing(ours, mapping.get(ours), place, inside=place is nested))
+    problems += [_missing(name, name, fields, inside=False) for name in keep if name not in fields]
+    candidates = mapping.get(CANDIDATES, CANDIDATES) if nested is not None else None
+    return Layout(columns, candidates, tuple(keep)), problems
+
+
+def flatten(table: pa.Table, layout: Layout, first_row: int) -> pa.Table:
+    """One row a pair, with our column names, the kept columns, `row` and `candidate`.
+
+    `row` is the number of the row in the input file, `first_row` that of the table's first row;
+    `candidate` the place in the row's list of candidates, null where a row is one pair.
+    """
+    rows = pa.array(range(first_row, first_row + len(table)), pa.int64())
+    if layout.candidates is None:
+        columns = {ours: table[name] for ours, name in layout.columns.items()}
+        columns |= {name: table[name] for name in layout.keep}
+        return pa.table({**columns, ROW: rows, CANDIDATE: pa.nulls(len(table), pa.int32())})
+    lists = table[layout.candidates].combine_chunks()
+    parents, items = pc.list_parent_indices(lists), pc.list_flatten(lists)
+    columns = {
+        ours: pc.struct_field(items, name) if ours in OF_CANDIDATE else table[name].take(parents)
+        for ours, name in layout.columns.items()
+    }
+    columns |= {name: table[name].take(parents) for name in layout.keep}
+    return pa.table({**columns, ROW: rows.take(parents), CANDIDATE: _places(parents)})
+
+
+def read_pairs(table: pa.Table) -> list[Pair | str]:
+    """A Pair for each row of a flattened table; a sentence instead where its text is not UTF-8."""
+    names = [name for name in (QUERY_ID, DOC_ID, QUERY, PASSAGE, TITLE, INSTRUCTION) if name in table.column_names]
+    columns = {name: _decode(table[name]) for name in names}
+    return [_pair(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+
+
+def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str, keep: Sequence[str]) -> pa.Table:
+    """The output of one unit: a row for each row of the flattened `table`, in its order."""
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        QUERY_ID: pa.array(_as_text(table[QUERY_ID]), pa.string()),
+        DOC_ID: pa.array(_as_text(table[DOC_ID]), pa.string()),
+    }
+    for place, (name, kind) in enumerate(JUDGMENT_TYPES.items()):
+        columns[name] = pa.array([judgment[place] for judgment in judgments], kind)
+    columns[UNIT_ID] = pa.array([unit_id] * len(table), pa.string())
+    columns[ROW] = table[ROW]
+    columns[CANDIDATE] = table[CANDIDATE]
+    columns[FIRST_STAGE_RANK] = _optional(table, FIRST_STAGE_RANK, pa.int64())
+    columns[FIRST_STAGE_SCORE] = _optional(table, FIRST_STAGE_SCORE, pa.float64())
+    return pa.table({**columns, **{name: table[name] for name in keep}})
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold text: any string or binary type, dictionaries of them."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return any(
+        check(kind)
+        for check in (
+            pa.types.is_string,
+            pa.types.is_large_string,
+            pa.types.is_string_view,
+            pa.types.is_binary,
+            pa.types.is_large_binary,
+            pa.types.is_binary_view,
+        )
+    )
+
+
+def _candidate_fields(schema: pa.Schema, name: str) -> dict[str, pa.DataType] | None:
+    """The fields of a candidate where the column is a list of structs, else None."""
+    if name not in schema.names:
+        return None
+    kind = schema.field(name).type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)) or not pa.types.is_struct(kind.value_type):
+        return None
+    return {field.name: field.type for field in kind.value_type}
+
+
+def _find_column(ours: str, mapping: Mapping[str, str], fields: Mapping[str, pa.DataType]) -> str | None:
+    names = (mapping[ours],) if ours in mapping else (ours, *ALIASES.get(ours, ()))
+    return next((name for name in names if name in fields), None)
+
+
+def _missing(ours: str, name: str | None, fields: Mapping[str, pa.DataType], *, inside: bool) -> str:
+    place = "its candidates have" if inside else "it has"
+    wanted = repr(ours) if name in (None, ours) else f"{name!r} (for {ours})"
+    return f"no column {wanted}; {place} {', '.join(fields) or 'none'} (input.columns maps names)"
+
+
+def _check_type(ours: str, name: str, kind: pa.DataType) -> list[str]:
+    if ours == FIRST_STAGE_RANK:
+        good, wanted = pa.types.is_integer(kind), "whole numbers"
+    elif ours == FIRST_STAGE_SCORE:
+        good, wanted = pa.types.is_floating(kind) or pa.types.is_integer(kind), "numbers"
+    elif ours in (QUERY_ID, DOC_ID):
+        good, wanted = is_text(kind) or pa.types.is_integer(kind), "text or whole numbers"
+    else:
+        good, wanted = is_text(kind), "text"
+    return [] if good or pa.types.is_null(kind) else [f"column {name!r} is {kind}, but {ours} must be {wanted}"]
+
+
+def _places(parents: pa.Array) -> pa.Array:
+    """0, 1, 2, … counted anew for each parent, for parents in ascending order."""
+    places, last, place = [], None, 0
+    for parent in parents.to_pylist():
+        place = place + 1 if parent == last else 0
+        last = parent
+        places.append(place)
+    return pa.array(places, pa.int32())
+
+
+def _optional(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    return table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
+
+
+def _as_bytes(column: pa.ChunkedArray) -> list[bytes | int | None]:
+    """Text as the bytes it is stored in: Arrow does not check UTF-8, and Python's str would raise."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    return (column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist()
+
+
+def _decode(column: pa.ChunkedArray) -> list[str | bytes | None]:
+    """Text of each value; its bytes where they are not UTF-8; None for null."""
+    return [_text_or_bytes(value) for value in _as_bytes(column)]
+
+
+def _text_or_bytes(value: bytes | int | None) -> str | bytes | None:
+    if not isinstance(value, bytes):
+        return None if value is None else str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _as_text(column: pa.ChunkedArray) -> list[str | None]:
+    """Like `_decode`, with bytes that are no UTF-8 spelled out as `\\xff`."""
+    return [v.decode(errors="backslashreplace") if isinstance(v, bytes) else v for v in _decode(column)]
+
+
+def _pair(row: dict[str, str | bytes | None]) -> Pair | str:
+    for name, value in row.items():
+        if isinstance(value, bytes):
+            return f"the {name} is not valid UTF-8"
+        if value is None and name in (QUERY_ID, DOC_ID):
+            return f"the {name} is null"
+    return Pair(row[QUERY], row[PASSAGE], row.get(TITLE), row.get(INSTRUCTION))  # type: ignore[arg-type]
