@@ -1,4 +1,4 @@
-"""Judge every pair of the input: python -m jobs.rerank model=… input.path=… output.path=…"""
+"""Judges every pair of the input: python -m jobs.rerank model=… input.path=… output.path=… ."""
 
 import sys
 

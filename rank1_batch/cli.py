@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from omegaconf import OmegaConf
 from rich.console import Console
@@ -28,7 +29,7 @@ when it is run again.
 def main(argv: Sequence[str]) -> int:
     """Run `jobs.rerank` with these arguments; the exit code (docs/semantics.md lists them)."""
     # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
-    console = Console(file=open(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
+    console = Console(file=os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
     if "--help" in argv or "-h" in argv:
         console.print(USAGE, markup=False)
         for group, choices in list_choices().items():
@@ -63,7 +64,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
 
 
-def summary_lines(summary: dict) -> list[tuple[str, str]]:
+def summary_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values of the closing table."""
     run = summary["this_run"]
     judged = summary["rows"] - summary["errors"]

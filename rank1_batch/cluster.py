@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -36,7 +37,7 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
     address = cluster.address or os.environ.get("RAY_ADDRESS") or None
     with divert_output() as chatter:
         try:
-            context = ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
+            context: Any = ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
         except ConnectionError as error:
             raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
         try:

@@ -204,10 +204,12 @@ def _check_data(config: RerankConfig) -> list[str]:
         problems.append("input.path must be a path or a list of paths")
     if config.input.on_bad_file not in ("fail", "skip"):
         problems.append(f"input.on_bad_file is {config.input.on_bad_file!r}, but must be fail or skip")
-    for name in config.input.columns:
-        if name not in COLUMN_NAMES:
-            problems.append(f"input.columns.{name}: no such column; there are {', '.join(sorted(COLUMN_NAMES))}")
-    problems += [f"input.keep: {name} is a column of the output already" for name in config.input.keep if name in RESERVED]
+    there_are = ", ".join(sorted(COLUMN_NAMES))
+    unknown = [name for name in config.input.columns if name not in COLUMN_NAMES]
+    problems += [f"input.columns.{name}: no such column; there are {there_are}" for name in unknown]
+    problems += [
+        f"input.keep: {name} is a column of the output already" for name in config.input.keep if name in RESERVED
+    ]
     if not 0 <= config.output.max_error_rate <= 1:
         problems.append(f"output.max_error_rate is {config.output.max_error_rate}, but must be between 0 and 1")
     if config.input.unit_rows is not None and config.input.unit_rows < 1:

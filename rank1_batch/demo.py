@@ -1,6 +1,7 @@
 """A first look: the job on eight queries of NovelEval, then two of them in their new order."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,7 +54,7 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
     )
 
 
-def _query_table(rows: list[dict]) -> Table:
+def _query_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(title=f"\n{escape(rows[0][QUERY])}", title_justify="left", title_style="bold", expand=True)
     for name in ("rank", "was", "score", "label"):
         table.add_column(name, justify="right", no_wrap=True)

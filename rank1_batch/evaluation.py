@@ -13,7 +13,7 @@ Qrels = list[ir_measures.Qrel]
 
 def read_qrels(path: str | Path) -> Qrels:
     """People's grades from a TREC qrels file (query_id, 0, doc_id, relevance a line)."""
-    return list(ir_measures.read_trec_qrels(str(path)))
+    return list(ir_measures.read_trec_qrels(str(path)))  # type: ignore[no-untyped-call] # ships no types for it
 
 
 def measure_ranking(ranking: pa.Table, qrels: Qrels, measures: Sequence[str], by: str = "rank") -> dict[str, float]:

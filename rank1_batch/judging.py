@@ -191,9 +191,7 @@ def _close(engine: Engine, prompt: list[int], reasoning: Reasoning) -> list[int]
     return prompt + closing[: spare - len(end)] + end
 
 
-def _judgment(
-    policy: Policy, prompt_tokens: int, truncated: bool, reasoning: Reasoning, verdict: Verdict
-) -> Judgment:
+def _judgment(policy: Policy, prompt_tokens: int, truncated: bool, reasoning: Reasoning, verdict: Verdict) -> Judgment:
     if policy.kind is PolicyKind.NO_THINK:
         finish, trace = Finish.NO_THINK, None
     else:

@@ -18,6 +18,8 @@ from rank1_batch.errors import BadFileError
 from rank1_batch.storage import FileInfo, Store, read_ranges
 
 FOOTER_BYTES = 64 * 1024
+TRAILER_BYTES = 8
+"""The last bytes of a Parquet file: the length of its footer, and `PAR1`."""
 FETCH_FILES = 256
 STREAM_BYTES = 32 * 1024 * 1024
 """Row groups larger than this are streamed instead of being read whole."""
@@ -154,8 +156,10 @@ def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileM
 
 
 def _footer_size(tail: bytes) -> int:
-    """Bytes that the footer takes at the end of its file, by the file's last 8 bytes; 0 if it has none."""
-    return struct.unpack("<I", tail[-8:-4])[0] + 8 if tail[-4:] == b"PAR1" and len(tail) >= 12 else 0
+    """Bytes that the footer takes at the end of its file, by the file's trailer; 0 if it has none."""
+    if tail[-4:] != b"PAR1" or len(tail) < TRAILER_BYTES:
+        return 0
+    return int(struct.unpack("<I", tail[-TRAILER_BYTES:-4])[0]) + TRAILER_BYTES
 
 
 def _footer_start(file: FileInfo, tail: bytes | Exception) -> int:

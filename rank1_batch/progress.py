@@ -32,7 +32,7 @@ class JobProgress:
         if not self._recent:
             self._recent.append((now - seconds, 0))
         self._recent.append((now, self._judged_tokens))
-        while len(self._recent) > 2 and self._recent[1][0] < now - RATE_WINDOW_S:
+        while self._recent[1][0] < now - RATE_WINDOW_S:
             self._recent.pop(0)
         self._refresh()
 

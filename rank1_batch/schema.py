@@ -1,5 +1,6 @@
-"""What a table of pairs and a table of judgments look like: columns, types, and the way between
-Arrow and the core's records. Column names are spelled here and nowhere else.
+"""What tables of pairs and of judgments look like, and the way between Arrow and the core's records.
+
+Column names are spelled here and nowhere else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,9 +59,7 @@ class Layout(NamedTuple):
         return list(dict.fromkeys([*own, *([self.candidates] if self.candidates else []), *self.keep]))
 
 
-def find_layout(
-    schema: pa.Schema, mapping: Mapping[str, str], keep: Sequence[str]
-) -> tuple[Layout, list[str]]:
+def find_layout(schema: pa.Schema, mapping: Mapping[str, str], keep: Sequence[str]) -> tuple[Layout, list[str]]:
     """The layout of a file, and what is wrong with it, one sentence a problem.
 
     `mapping` is the user's `input.columns`: our name to the file's. Columns not in it go by their
@@ -195,7 +194,7 @@ def _as_bytes(column: pa.ChunkedArray) -> list[bytes | int | None]:
     """Text as the bytes it is stored in: Arrow does not check UTF-8, and Python's str would raise."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    return (column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist()
+    return list((column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist())
 
 
 def _decode(column: pa.ChunkedArray) -> list[str | bytes | None]:
@@ -213,7 +212,7 @@ def _text_or_bytes(value: bytes | int | None) -> str | bytes | None:
 
 
 def _as_text(column: pa.ChunkedArray) -> list[str | None]:
-    """Like `_decode`, with bytes that are no UTF-8 spelled out as `\\xff`."""
+    """Like `_decode`, with bytes that are no UTF-8 spelled out in hexadecimal."""
     return [v.decode(errors="backslashreplace") if isinstance(v, bytes) else v for v in _decode(column)]
 
 

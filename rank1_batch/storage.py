@@ -7,9 +7,9 @@ the store's usual files, never from our settings. Knows nothing about Parquet.
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import fsspec
 import stamina
@@ -20,8 +20,12 @@ from rank1_batch.errors import SettingsError, StorageError
 MISSING_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 """Protocols whose fsspec driver comes with one of this package's extras."""
 
-ATTEMPTS = 6
-"""Tries of one request before a store counts as gone; s3fs has retried each of them 5 times before."""
+_RETRIES = stamina.RetryingCaller(attempts=6, timeout=300.0, wait_initial=0.5, wait_max=30.0)
+"""Tries of one request before a store counts as gone; s3fs has repeated each of them 5 times before."""
+
+T = TypeVar("T")
+Info = dict[str, Any]
+"""What fsspec says about a file: its name, size, type, and things that differ between stores."""
 
 
 class FileInfo(NamedTuple):
@@ -60,11 +64,8 @@ def open_store(url: str) -> Store:
 
 def list_files(store: Store, folder: str = "") -> list[FileInfo]:
     """All files below a folder, by path; none if the folder does not exist."""
-    with _errors(store, folder):
-        for attempt in _attempts():
-            with attempt:
-                found = store.fs.find(store.locate(folder), detail=True)
-        return _file_infos(store, found.values())
+    found = _ask(store, folder, lambda: store.fs.find(store.locate(folder), detail=True))
+    return _file_infos(store, found.values())
 
 
 def find_files(url: str) -> tuple[Store, list[FileInfo]]:
@@ -73,10 +74,7 @@ def find_files(url: str) -> tuple[Store, list[FileInfo]]:
     Raises SettingsError where there is no such file or folder.
     """
     store = open_store(url)
-    with _errors(store, ""):
-        for attempt in _attempts():
-            with attempt:
-                base, found = _find(store.fs, store.root)
+    base, found = _ask(store, "", lambda: _find(store.fs, store.root))
     local = isinstance(store.fs, LocalFileSystem)
     folder = Store(store.fs, base, base if local else str(store.fs.unstrip_protocol(base)))
     return folder, _file_infos(folder, found)
@@ -84,45 +82,29 @@ def find_files(url: str) -> tuple[Store, list[FileInfo]]:
 
 def stat_file(store: Store, path: str) -> FileInfo | None:
     """What is known about one file; None where there is none."""
-    with _errors(store, path):
-        for attempt in _attempts():
-            with attempt:
-                try:
-                    return _file_infos(store, [store.fs.info(store.locate(path))])[0]
-                except FileNotFoundError:
-                    return None
-    return None
+    info = _ask(store, path, lambda: _or_none(store.fs.info, store.locate(path)))
+    return None if info is None else _file_infos(store, [info])[0]
 
 
 def read_bytes(store: Store, path: str) -> bytes | None:
     """A file's content; None where there is no such file."""
-    with _errors(store, path):
-        for attempt in _attempts():
-            with attempt:
-                try:
-                    return bytes(store.fs.cat_file(store.locate(path)))
-                except FileNotFoundError:
-                    return None
-    return None
+    return _ask(store, path, lambda: _or_none(store.fs.cat_file, store.locate(path)))
 
 
 def read_ranges(store: Store, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | Exception]:
     """Bytes `start` to `stop` of each (path, start, stop), all at once; an exception where one failed."""
-    paths, starts, stops = zip(*((store.locate(p), a, b) for p, a, b in ranges), strict=True)
-    with _errors(store, ""):
-        return list(store.fs.cat_ranges(list(paths), list(starts), list(stops), on_error="return"))
+    paths, starts, stops = ([*column] for column in zip(*ranges, strict=True))
+    located = [store.locate(path) for path in paths]
+    return list(_ask(store, "", lambda: store.fs.cat_ranges(located, starts, stops, on_error="return")))
 
 
 def write_bytes(store: Store, path: str, data: bytes) -> None:
     """Put a file, in place of one that may be there."""
-    with _errors(store, path):
-        for attempt in _attempts():
-            with attempt:
-                if isinstance(store.fs, LocalFileSystem):
-                    with _temporary_file(store.locate(path), data) as temporary:
-                        os.replace(temporary, store.locate(path))
-                else:
-                    store.fs.pipe_file(store.locate(path), data)
+    if not isinstance(store.fs, LocalFileSystem):
+        _ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data))
+        return
+    with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
+        temporary.replace(store.locate(path))
 
 
 def create_bytes(store: Store, path: str, data: bytes) -> bool:
@@ -130,13 +112,14 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
 
     An object store that ignores `If-None-Match` lets the last one win; the file is whole either way.
     """
-    with _errors(store, path):
-        for attempt in _attempts():
-            with attempt:
-                try:
-                    _create(store, path, data)
-                except FileExistsError:
-                    return False
+    try:
+        if not isinstance(store.fs, LocalFileSystem):
+            _ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data, mode="create"))
+            return True
+        with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
+            os.link(temporary, store.locate(path))
+    except FileExistsError:
+        return False
     return True
 
 
@@ -146,7 +129,7 @@ def delete_file(store: Store, path: str) -> None:
         store.fs.rm_file(store.locate(path))
 
 
-def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[dict]]:
+def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[Info]]:
     """The folder of the search, and what was found in it."""
     wildcard = next((i for i, char in enumerate(path) if char in "*?["), None)
     if wildcard is not None:
@@ -158,29 +141,21 @@ def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[dict]]:
     return path, list(fs.find(path, detail=True).values())
 
 
-def _file_infos(store: Store, found: Iterable[dict]) -> list[FileInfo]:
+def _file_infos(store: Store, found: Iterable[Info]) -> list[FileInfo]:
     start = len(store.root) + 1
-    infos = (FileInfo(str(info["name"])[start:], int(info["size"] or 0), _identity(info)) for info in found)
-    # Some writers leave `folder/` marker objects behind.
-    return sorted(info for info in infos if info.path and not info.path.endswith("/"))
+    # Some writers leave `folder/` marker objects behind, and a listing can hold the folder itself.
+    files = (info for info in found if info["type"] == "file" and not info["name"].endswith("/"))
+    return sorted(FileInfo(str(info["name"])[start:], int(info["size"] or 0), _identity(info)) for info in files)
 
 
-def _identity(info: dict) -> str:
+def _identity(info: Info) -> str:
     """An object store's own fingerprint of the content; size and time of change where it has none."""
     tag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
     return str(tag).strip('"') if tag else f"{info['size']}-{info.get('mtime') or info.get('created')}"
 
 
-def _create(store: Store, path: str, data: bytes) -> None:
-    if not isinstance(store.fs, LocalFileSystem):
-        store.fs.pipe_file(store.locate(path), data, mode="create")
-        return
-    with _temporary_file(store.locate(path), data) as temporary:
-        os.link(temporary, store.locate(path))
-
-
 @contextlib.contextmanager
-def _temporary_file(path: str, data: bytes) -> Iterator[str]:
+def _temporary_file(path: str, data: bytes) -> Iterator[Path]:
     """A synced file with this content beside `path`, on the same disk; gone afterwards."""
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -190,13 +165,22 @@ def _temporary_file(path: str, data: bytes) -> Iterator[str]:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        yield name
+        yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def _attempts() -> stamina.RetryingCaller:
-    return stamina.retry_context(on=_is_transient, attempts=ATTEMPTS, timeout=300.0, wait_initial=0.5, wait_max=30.0)
+def _ask(store: Store, path: str, request: Callable[[], T]) -> T:
+    """The answer to a request, repeated while its failures are transient, for five minutes at most."""
+    with _errors(store, path):
+        return _RETRIES(_is_transient, request)
+
+
+def _or_none(request: Callable[[str], T], path: str) -> T | None:
+    try:
+        return request(path)
+    except FileNotFoundError:
+        return None
 
 
 def _is_transient(error: Exception) -> bool:
@@ -219,8 +203,10 @@ def _errors(store: Store, path: str) -> Iterator[None]:
         raise SettingsError([f"{where}: there is no such file, folder or bucket"]) from error
     except PermissionError as error:
         raise SettingsError([f"{where}: no permission ({error})"]) from error
+    except FileExistsError:
+        raise
     except OSError as error:
-        raise StorageError(f"{where}: {error or type(error).__name__}") from error
+        raise StorageError(f"{where}: {error!r}") from error
     except Exception as error:
         # botocore's and aiohttp's errors share no base class but Exception; all others are bugs.
         if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):

@@ -1,0 +1,1 @@
+"""Engines that a judge can ask. All pass tests/contracts."""

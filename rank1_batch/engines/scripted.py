@@ -37,9 +37,7 @@ class ScriptedEngine:
 
     begin_ids: Sequence[int] = ()
 
-    def __init__(
-        self, max_model_len: int, seconds_per_token: float = 0.0, fail_on: str = "", die_on: str = ""
-    ) -> None:
+    def __init__(self, max_model_len: int, seconds_per_token: float = 0.0, fail_on: str = "", die_on: str = "") -> None:
         self.max_model_len = max_model_len
         self.control: re.Pattern[str] = control_pattern(_CONTROL)
         self.prompt_tokens = self.cached_tokens = 0

@@ -3,7 +3,6 @@
 The only module that imports vLLM. Checked with 0.32.0.
 """
 
-import asyncio
 import itertools
 import os
 import re
@@ -79,8 +78,9 @@ class VllmEngine:
         result = None
         try:
             tokens = {"type": "token", "prompt_token_ids": list(prompt)}
-            async for result in self._llm.generate(tokens, params, name, priority=priority):
-                pass
+            # FINAL_ONLY: there is one output, the last.
+            async for output in self._llm.generate(tokens, params, name, priority=priority):
+                result = output
         except EngineDeadError as error:
             raise EngineDiedError(str(error)) from error
         except (EngineGenerateError, VLLMClientError, ValueError) as error:

@@ -1,0 +1,1 @@
+"""The stages of a job: plan, judge (streamed by Ray Data), rank, finish."""

@@ -85,7 +85,9 @@ def build_summary(
             "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
             "rows_per_s": round(judged.counts.rows / working_s, 2) if judged.units else None,
             "trace_tokens_per_s": round(judged.counts.trace_tokens / working_s, 1) if judged.units else None,
-            "prefix_cache_hit_share": round(judged.cached_tokens / judged.sent_tokens, 4) if judged.sent_tokens else None,
+            "prefix_cache_hit_share": round(judged.cached_tokens / judged.sent_tokens, 4)
+            if judged.sent_tokens
+            else None,
         },
         "versions": find_versions(),
     }

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-
 from rank1_batch.config import InputConfig, input_paths
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.parquet import read_footers, read_list_sizes, read_query_ends
@@ -66,9 +65,7 @@ def is_shard(path: str) -> bool:
     return path.endswith(SUFFIXES) and not hidden
 
 
-def plan_units(
-    store: Store, files: Sequence[FileInfo], config: InputConfig, planned: Sequence[Unit] = ()
-) -> Plan:
+def plan_units(store: Store, files: Sequence[FileInfo], config: InputConfig, planned: Sequence[Unit] = ()) -> Plan:
     """The units of a job: those planned before, and after them those of files that are new.
 
     Raises RefusedError for a planned file that changed or is gone, BadFileError for a file that is
@@ -116,9 +113,7 @@ def _join_inputs(found: Sequence[tuple[Store, list[FileInfo]]]) -> tuple[Store, 
     return first._replace(root=root, url=url), [files[path] for path in sorted(files)]
 
 
-def _open_shards(
-    store: Store, files: Sequence[FileInfo], config: InputConfig
-) -> tuple[list[_Shard], list[str]]:
+def _open_shards(store: Store, files: Sequence[FileInfo], config: InputConfig) -> tuple[list[_Shard], list[str]]:
     """Every file with its layout and number of rows, and those that could not be read."""
     bad: list[str] = []
     shards: list[_Shard] = []
@@ -180,5 +175,3 @@ def _query_ends(store: Store, shard: _Shard, unit_rows: int) -> list[int]:
 
 def _unit(file: FileInfo, start: int, stop: int, pairs: int) -> Unit:
     return Unit(name_unit(file.path, file.identity, start, stop), file.path, file.identity, start, stop, pairs)
-
-

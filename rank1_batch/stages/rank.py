@@ -110,7 +110,9 @@ def _ranking_table(ranked: Sequence[tuple[str, list[Candidate]]]) -> pa.Table:
         for place, candidate in enumerate(candidates, 1)
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA)
-    return pa.table([pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
+    )
 
 
 def _run_lines(ranked: Sequence[tuple[str, list[Candidate]]]) -> Iterator[str]:
