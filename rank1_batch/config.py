@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -24,6 +24,8 @@ from rank1_batch.schema import OPTIONAL, REQUIRED, RESERVED
 ENGINE_KINDS = ("vllm", "scripted")
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 LEAST_THINKING_TOKENS = 1
+OPEN_MAPPING = re.compile(r"(input\.columns|engine\.args|engine\.env)[.=]")
+"""Overrides of settings whose keys are the user's own: Hydra would want a plus sign before new ones."""
 
 
 @dataclass
@@ -139,9 +141,15 @@ def compose_config(overrides: Sequence[str], config_name: str = "rerank") -> Dic
     ConfigStore.instance().store(name="rerank_schema", node=RerankConfig)
     try:
         with initialize_config_dir(str(find_conf_folder()), version_base="1.3"):
-            return compose(config_name, overrides=list(overrides))
+            opened = [f"++{text}" if OPEN_MAPPING.match(text) else text for text in overrides]
+            config = compose(config_name, overrides=opened)
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError([_explain(error)]) from error
+    # A plus sign adds a key that no dataclass has, and nothing would ever read it.
+    unknown = [_explain_key(key) for key in _find_unknown_keys(config)]
+    if unknown:
+        raise SettingsError(unknown)
+    return config
 
 
 def find_conf_folder() -> Path:
@@ -227,19 +235,34 @@ def _check_cluster(cluster: ClusterConfig) -> list[str]:
     return []
 
 
+def _find_unknown_keys(config: DictConfig) -> list[str]:
+    """Keys of the composed settings that the schema does not have."""
+    schema = OmegaConf.structured(RerankConfig)
+    groups = [str(group) for group in set(config) - set(schema)]
+    # Sets, because `in` says no for a key whose value is MISSING.
+    keys = [f"{group}.{key}" for group in set(config) & set(schema) for key in set(config[group]) - set(schema[group])]
+    return sorted(groups + keys)
+
+
 def _explain(error: Exception) -> str:
     """Hydra's message in one sentence, with the nearest right word where a word was mistyped."""
-    text = str(error).strip()
+    # The reason is in OmegaConf's own error, which Hydra keeps as the cause.
+    text = f"{error}\n{error.__cause__ or ''}".strip()
     choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if choice and choice[1] in list_choices():
         names = list_choices()[choice[1]]
         return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
-    key = re.search(r"Key '([^']+)' (?:is )?not in", text)
-    if key:
-        full = re.search(r"full_key: (\S+)", text)
-        name = full[1] if full else key[1]
-        return f"{name}: no such setting{_nearest(key[1], _all_keys())}"
-    return " ".join(text.split("\n")[0].split())
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; quote a value that has = , or spaces in it: 'key=\"a=b\"'"
+    full = re.search(r"full_key: (\S+)", text)
+    if full and re.search(r"Key '[^']+' (?:is )?not in", text):
+        return _explain_key(full[1])
+    reason = str(error.__cause__ or error).strip().split("\n")[0]
+    return f"{full[1]}: {reason}" if full else " ".join(reason.split())
+
+
+def _explain_key(key: str) -> str:
+    return f"{key}: no such setting{_nearest(key.rpartition('.')[2], _all_keys())}"
 
 
 def _nearest(word: str, words: Sequence[str]) -> str:

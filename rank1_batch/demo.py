@@ -1,6 +1,7 @@
 """A first look: the job on eight queries of NovelEval, then two of them in their new order."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -15,7 +16,6 @@ from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, 
 
 PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
 SETTINGS = [
-    "model=demo",
     "engine=vllm_cpu",
     "policy.max_thinking_tokens=48",
     f"input.path={PAIRS}/part-0.parquet",
@@ -27,12 +27,20 @@ QUERIES_SHOWN, PASSAGES_SHOWN = 2, 5
 def main(argv: Sequence[str]) -> int:
     """Run the demo; further settings go to the job. The exit code is the job's."""
     console = Console(highlight=False)
-    settings = [*SETTINGS, *argv]
+    settings = [f"model={choose_model(console)}", *SETTINGS, *argv]
     console.print("[bold]python -m jobs.rerank \\\n    " + escape(" \\\n    ".join(settings)) + "[/]\n")
     exit_code = rerank_main(settings)
     if exit_code == 0:
         show_results(console, settings)
     return exit_code
+
+
+def choose_model(console: Console) -> str:
+    """The int4 model where vLLM's CPU kernels can run it, else the one that it was made from."""
+    if "avx512f" in Path("/proc/cpuinfo").read_text():
+        return "demo"
+    console.print("This CPU has no AVX-512, which int4 needs on CPUs: the demo model runs unquantised.\n")
+    return "demo_full"
 
 
 def show_results(console: Console, settings: Sequence[str]) -> None:

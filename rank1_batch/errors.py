@@ -5,6 +5,7 @@ Rank1BatchError
 ├── BadFileError         an input file that cannot be read as what it claims to be   exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
+├── ReplicaError         replicas die again and again; the same command may work later     exit code 5
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
 ├── EngineDiedError      the engine is gone; its units must be judged again          (inside a replica)
 └── RowError             one row cannot be judged; becomes that row's `error`        (inside a replica)
@@ -46,6 +47,12 @@ class RefusedError(Rank1BatchError):
 
 class StorageError(Rank1BatchError):
     """A store that did not answer, refused the credentials in mid-run, or is full."""
+
+    exit_code = 5
+
+
+class ReplicaError(Rank1BatchError):
+    """Replicas that could not be started, or kept dying with no unit to blame."""
 
     exit_code = 5
 

@@ -6,7 +6,7 @@ The only module that imports vLLM. Checked with 0.32.0.
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rank1_batch.errors import EngineDiedError, RowError, SettingsError
@@ -36,6 +36,7 @@ class VllmEngine:
         self.control: re.Pattern[str] = control_pattern(find_control_tokens(tokenizer))
         self.prompt_tokens = self.cached_tokens = 0
         self._llm, self._tokenizer = llm, tokenizer
+        self._encode = build_encoder(tokenizer)
         self._tokens = find_verdict_tokens(tokenizer)
         self._names = itertools.count()
         self._reason_params = _reason_params(self._tokens)
@@ -43,8 +44,7 @@ class VllmEngine:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with nothing added; control tokens in it become their ids."""
-        # Half the time of calling the tokenizer itself, which wraps its ids in a BatchEncoding.
-        return list(self._tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._encode(text)
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
         """Greedy tokens up to `</think>`, the model's own end of text, or `max_tokens`."""
@@ -110,14 +110,40 @@ class VllmEngine:
 
 
 async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: dict[str, str]) -> VllmEngine:
-    """Load a model. `model` and `engine` are arguments of vLLM's AsyncEngineArgs; `env` is set first."""
+    """Load a model. `model` and `engine` are arguments of vLLM's AsyncEngineArgs; `env` is set first.
+
+    Raises SettingsError where these arguments, or this machine, cannot serve the model.
+    """
     os.environ.update(env)
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    args = AsyncEngineArgs(**model, **engine, scheduling_policy="priority", disable_log_stats=True)
-    llm = AsyncLLM.from_engine_args(args)
-    return VllmEngine(llm, llm.get_tokenizer(), llm.model_config.max_model_len)
+    name = model["model"]
+    try:
+        args = AsyncEngineArgs(**model, **engine, scheduling_policy="priority", disable_log_stats=True)
+        llm = AsyncLLM.from_engine_args(args)
+    except (OSError, TypeError, ValueError) as error:
+        raise SettingsError([f"{name}: vLLM cannot load it with these settings: {error}"]) from error
+    built = VllmEngine(llm, llm.get_tokenizer(), llm.model_config.max_model_len)
+    try:
+        await built.verdict(built.encode("The first request of all.</think>"))
+    except EngineDiedError as error:
+        hint = "int4 models need AVX-512 on a CPU; the engine's log says more"
+        raise SettingsError([f"{name}: the engine died over its first request ({hint})"]) from error
+    return built
+
+
+def build_encoder(tokenizer: Any) -> Callable[[str], list[int]]:
+    """Text to ids, with nothing added, padded or cut."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # Mistral's own tokenizers
+        return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
+    # A copy of our own, since a tokenizer.json may ask for padding, and others may change the shared one.
+    # Half the time of the wrapper, which makes a BatchEncoding of it.
+    own = type(backend).from_str(backend.to_str())
+    own.no_padding()
+    own.no_truncation()
+    return lambda text: list(own.encode(text, add_special_tokens=False).ids)
 
 
 def find_verdict_tokens(tokenizer: Any) -> VerdictTokens:

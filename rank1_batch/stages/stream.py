@@ -8,7 +8,7 @@ import ray
 from ray.data import ActorPoolStrategy, DataContext
 
 from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.errors import Rank1BatchError
+from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
@@ -24,10 +24,17 @@ class JudgeActor:
     """What Ray Data makes an actor of: a JudgeUnits behind batches of one unit."""
 
     def __init__(self, spec: JudgeSpec) -> None:
-        self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
+        self._refusal: SettingsError | None = None
+        try:
+            self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
+        except SettingsError as error:
+            # Raised here, it would count as an actor that died, and be tried again.
+            self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """`batch["unit"]` and the answer's `receipt` hold one JSON text each."""
+        if self._refusal is not None:
+            raise self._refusal
         unit = Unit(*json.loads(str(batch["unit"][0])))
         return {"receipt": [json.dumps(self._judge(unit))]}
 
@@ -81,11 +88,11 @@ def _parse_receipt(text: str) -> Receipt:
 
 
 def _own_error(error: BaseException) -> BaseException:
-    """The error of ours that an actor raised, out of what Ray wrapped it in; else the error itself."""
+    """The error of ours that an actor raised, out of what Ray wrapped it in; else a ReplicaError."""
     seen: BaseException | None = error
     while seen is not None:
         for candidate in (seen, getattr(seen, "cause", None)):
             if isinstance(candidate, Rank1BatchError):
                 return candidate
         seen = seen.__cause__ or seen.__context__
-    return error
+    return ReplicaError(f"the replicas failed, and their logs say why: {str(error).strip().splitlines()[-1]}")

@@ -1,0 +1,63 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from rank1_batch.manifest import Counts
+from rank1_batch.progress import JobProgress
+
+
+def plain_console() -> tuple[Console, io.StringIO]:
+    printed = io.StringIO()
+    return Console(file=printed, width=200), printed
+
+
+def test_a_resumed_job_counts_on_from_where_it_was() -> None:
+    console, _ = plain_console()
+    progress = JobProgress(console, 100, 10, Counts(rows=30, closed=2), 3)
+    with progress.show(every_s=1e9):
+        progress.add(Counts(rows=10, errors=1, closed=1, trace_tokens=500), seconds=5.0)
+    assert progress.counts == Counts(rows=40, errors=1, closed=3, trace_tokens=500)
+    assert progress.line().startswith("rows 40/100  units 4/10  ")
+    assert progress.line().endswith("closed 3  errors 1")
+
+
+def test_without_a_terminal_there_is_a_plain_line_now_and_then_and_one_at_the_end() -> None:
+    console, printed = plain_console()
+    progress = JobProgress(console, 3, 3, Counts(), 0)
+    with progress.show(every_s=0.0):
+        progress.add(Counts(rows=1), seconds=1.0)
+        progress.add(Counts(rows=1), seconds=1.0)
+    lines = printed.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["rows 1/3", "rows 2/3", "rows 2/3"]
+    assert "\x1b" not in printed.getvalue()
+
+
+def test_lines_are_no_more_frequent_than_asked_for() -> None:
+    console, printed = plain_console()
+    progress = JobProgress(console, 100, 100, Counts(), 0)
+    with progress.show(every_s=1e9):
+        for _ in range(100):
+            progress.add(Counts(rows=1), seconds=0.1)
+    assert len(printed.getvalue().splitlines()) == 1
+
+
+def test_a_terminal_shows_a_bar() -> None:
+    printed = io.StringIO()
+    console = Console(file=printed, width=200, force_terminal=True)
+    progress = JobProgress(console, 10, 1, Counts(), 0)
+    with progress.show(every_s=1e9):
+        progress.add(Counts(rows=10, closed=4), seconds=1.0)
+    assert "10/10" in printed.getvalue()
+    assert "4 closed" in printed.getvalue()
+
+
+def test_the_rate_counts_from_the_start_of_the_first_unit() -> None:
+    console, _ = plain_console()
+    progress = JobProgress(console, 10, 2, Counts(trace_tokens=10**9), 1)
+    assert progress.tokens_per_s() == 0.0
+    with progress.show(every_s=1e9):
+        progress.add(Counts(rows=5, trace_tokens=1000), seconds=100.0)
+        assert progress.tokens_per_s() == pytest.approx(10.0)
+        progress.add(Counts(rows=5, trace_tokens=1000), seconds=100.0)
+        assert progress.tokens_per_s() == pytest.approx(20.0, rel=0.01)
