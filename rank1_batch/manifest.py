@@ -65,25 +65,27 @@ def build_fingerprint(config: RerankConfig) -> dict[str, Any]:
     }
 
 
-def claim_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -> bool:
-    """Make the output this run's: True if it was empty, False if it holds the same job's work.
+def check_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -> None:
+    """Raises RefusedError unless the output is empty or holds the same job's work; writes nothing.
 
-    Raises RefusedError where it holds another job's, with the settings that differ, or files of
-    no job at all, or anything at all where `fresh` asks for an empty place.
+    Refused are another job's output, with the settings that differ, files of no job at all, and
+    anything at all where `fresh` asks for an empty place.
     """
-    content = json.dumps(fingerprint, indent=2, sort_keys=True).encode()
     found = read_bytes(store, JOB_PATH)
     if found is None:
         others = [file.path for file in list_files(store) if not Path(file.path).name.startswith(".")]
         if others:
             raise RefusedError(f"{store.url} holds files of no job of ours ({others[0]}, …): choose an empty place")
-        if create_bytes(store, JOB_PATH, content):
-            return True
-        found = read_bytes(store, JOB_PATH) or b"{}"
     elif fresh:
         raise RefusedError(f"{store.url} holds a job already; run.fresh=true starts in an empty place only")
-    check_same_job(store.url, json.loads(found), json.loads(content))
-    return False
+    else:
+        check_same_job(store.url, json.loads(found), _plain(fingerprint))
+
+
+def claim_output(store: Store, fingerprint: Mapping[str, Any]) -> None:
+    """Write what shapes the scores, unless it is there. Raises RefusedError if another job was faster."""
+    if not create_bytes(store, JOB_PATH, json.dumps(fingerprint, indent=2, sort_keys=True).encode()):
+        check_output(store, fingerprint, fresh=False)
 
 
 def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -160,6 +162,11 @@ def to_parquet(table: pa.Table) -> bytes:
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
+
+
+def _plain(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """The fingerprint as it comes back from JSON."""
+    return dict(json.loads(json.dumps(fingerprint)))
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rank1_batch.manifest import (
     SUMMARY_PATH,
     Counts,
     build_fingerprint,
+    check_output,
     claim_output,
     committed_units,
     read_plan,
@@ -72,13 +73,9 @@ def _plan(config: RerankConfig) -> _Work:
     output = open_store(config.output.path)
     planned = read_plan(output)
     plan = plan_units(source, files, config.input, planned)
-    claim_output(output, build_fingerprint(config), fresh=config.run.fresh)
-    if len(plan.units) > len(planned):
-        write_plan(output, plan.units)
+    check_output(output, build_fingerprint(config), fresh=config.run.fresh)
     committed = committed_units(output)
     pending = [unit for unit in plan.units if unit.unit_id not in committed]
-    if pending and planned:
-        delete_file(output, SUCCESS_PATH)
     return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start)
 
 
@@ -101,6 +98,10 @@ def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
     _check_error_rate(before, total, config.output.max_error_rate)
     spec = JudgeSpec(config, work.input_url, work.output.url, find_versions())
     with connect(config.cluster, config.engine) as logs:
+        # The first things that are written: nothing that can be checked beforehand is wrong.
+        claim_output(work.output, build_fingerprint(config))
+        write_plan(work.output, work.units)
+        delete_file(work.output, SUCCESS_PATH)
         console.print(f"logs of Ray and the engine: {logs}", highlight=False, soft_wrap=True)
         progress = JobProgress(console, total, len(work.units), before, len(work.units) - len(work.pending))
         judged, start, first = Judged(), time.monotonic(), None

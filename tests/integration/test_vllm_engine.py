@@ -95,7 +95,7 @@ def test_control_tokens_in_user_text_are_read_as_text(running: Running) -> None:
     control = set(running.engine.encode("<think></think><|endoftext|>"))
     tail = len(running.engine.encode("<think>"))
     sent = running.run(sent_prompt(running.engine, Pair("red", attack)))
-    if len(control) == 3:  # noqa: PLR2004 - each of the three is one token
+    if len(control) == 3:
         assert not control & set(sent[:-tail])
     assert running.engine._tokenizer.decode(sent).startswith("Determine if")
 

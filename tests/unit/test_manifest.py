@@ -1,3 +1,4 @@
+import functools
 import io
 import json
 from collections.abc import Callable
@@ -55,6 +56,7 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "output"))
 
 
+@functools.cache
 def settings(*overrides: str) -> RerankConfig:
     return load_config(["input.path=in", "output.path=out", "engine=scripted", *overrides])
 

@@ -1,0 +1,252 @@
+"""The job against a raw engine, the reference's way and ray.data.llm: same prompts, same model, same machine.
+
+    python benchmarks/engines.py            all of them, one after the other, and their ratios
+    python benchmarks/engines.py WAY FOLDER one of them, its figures as JSON
+
+Each way runs in a process of its own. Seconds count from the first request to the last answer,
+without loading. "CPU" is the CPU time of the process that feeds the engine.
+"""
+
+import asyncio
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+SLOTS, ROWS_PER_SLOT, PROMPT_TOKENS, NEW_TOKENS = 16, 20, 250, 64
+CONTEXT = 512
+ENV = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+ENGINE = {"max_num_seqs": SLOTS, "max_num_batched_tokens": 2048, "enforce_eager": True}
+WAYS = ("raw", "replica", "job", "reference", "ray_data_llm")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run one way, or all."""
+    if argv:
+        print(json.dumps(run_way(argv[0], Path(argv[1]))))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        build_input(folder)
+        figures = {way: run_in_process(way, folder) for way in WAYS}
+    raw = figures["raw"]["seconds"]
+    print(f"{SLOTS} slots, {SLOTS * ROWS_PER_SLOT} rows, about {PROMPT_TOKENS} + {NEW_TOKENS} tokens")
+    print("| way | seconds | tokens/s | against raw | CPU µs a token | CPU µs a row |")
+    print("|---|---|---|---|---|---|")
+    for way, found in figures.items():
+        rate = found["tokens"] / found["seconds"]
+        cpu = found.get("cpu_s", math.nan)
+        print(
+            f"| {way} | {found['seconds']:.1f} | {rate:.0f} | {raw / found['seconds']:.3f} "
+            f"| {cpu / found['tokens'] * 1e6:.1f} | {cpu / found['rows'] * 1e6:.0f} |"
+        )
+
+
+def run_in_process(way: str, folder: Path) -> dict[str, Any]:
+    """The figures of one way, from a process of its own."""
+    done = subprocess.run([sys.executable, __file__, way, str(folder)], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"seconds": math.nan, "tokens": 0, "rows": 1, "error": done.stderr[-2000:]} | _say(way, done.stderr)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _say(way: str, stderr: str) -> dict[str, Any]:
+    print(f"{way} failed:\n{stderr[-1500:]}", file=sys.stderr)
+    return {}
+
+
+def build_input(folder: Path) -> None:
+    """A model of random weights that hardly ever closes its reasoning, and pairs in its words."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from tests.tiny_model import WORDS, _build_tokenizer
+
+    tokenizer = _build_tokenizer(think_tokens=True)
+    tokenizer.save_pretrained(folder / "model")
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=1024, num_hidden_layers=4,
+        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id, bos_token_id=None, tie_word_embeddings=False,
+    )  # fmt: skip
+    Qwen2ForCausalLM(config).save_pretrained(folder / "model")
+    rows = range(SLOTS * ROWS_PER_SLOT)
+    words = [" ".join(WORDS[(row * 7 + i * i) % len(WORDS)] for i in range(190)) for row in rows]
+    table = pa.table(
+        {
+            "query_id": [f"q{row // 20}" for row in rows],
+            "query": [WORDS[row // 20 % len(WORDS)] for row in rows],
+            "doc_id": [str(row) for row in rows],
+            "passage": words,
+        }
+    )
+    (folder / "pairs").mkdir()
+    pq.write_table(table, folder / "pairs" / "0.parquet")
+
+
+def run_way(way: str, folder: Path) -> dict[str, Any]:
+    """The figures of one way: seconds, tokens, rows, and the feeding process's CPU seconds."""
+    ways: dict[str, Callable[[Path], dict[str, Any]]] = {
+        "raw": run_raw, "replica": run_replica, "job": run_job, "reference": run_reference,
+        "ray_data_llm": run_ray_data_llm,
+    }  # fmt: skip
+    return ways[way](folder)
+
+
+def settings(folder: Path) -> list[str]:
+    """The settings of the job that match ENGINE."""
+    return [
+        "model=custom", f"model.name={folder / 'model'}", f"model.max_model_len={CONTEXT}", "model.dtype=float32",
+        "engine=vllm_cpu", f"engine.max_num_seqs={SLOTS}", "engine.env.VLLM_CPU_KVCACHE_SPACE=1",
+        f"policy.max_thinking_tokens={NEW_TOKENS}", f"input.path={folder / 'pairs'}",
+        f"output.path={folder / 'judged'}",
+    ]  # fmt: skip
+
+
+def read_prompts(folder: Path) -> list[str]:
+    """The prompts of all rows."""
+    import pyarrow.parquet as pq
+
+    from rank1_batch.prompts import RANK1_TEMPLATE
+
+    rows = pq.read_table(folder / "pairs" / "0.parquet").to_pylist()
+    return [RANK1_TEMPLATE.format(query=row["query"], passage=row["passage"]) for row in rows]
+
+
+def run_raw(folder: Path) -> dict[str, Any]:
+    """Both requests of every row on an AsyncLLM, all rows enqueued at once."""
+    from rank1_batch.engines.vllm import build_vllm_engine
+    from rank1_batch.parsing import close_reasoning
+
+    async def run() -> dict[str, Any]:
+        model = {"model": str(folder / "model"), "dtype": "float32", "max_model_len": CONTEXT}
+        engine = await build_vllm_engine(model, dict(ENGINE), ENV)
+        prompts = [engine.encode(prompt) for prompt in read_prompts(folder)]
+
+        async def judge(prompt: list[int]) -> int:
+            reasoning = await engine.reason(prompt, NEW_TOKENS)
+            end = reasoning.token_ids if reasoning.complete else engine.encode(close_reasoning(reasoning.text))
+            await engine.verdict([*prompt, *end])
+            return reasoning.tokens
+
+        start = time.monotonic()
+        tokens = sum(await asyncio.gather(*map(judge, prompts)))
+        seconds = time.monotonic() - start
+        await engine.close()
+        return {"seconds": seconds, "tokens": tokens, "rows": len(prompts)}
+
+    return asyncio.run(run())
+
+
+def run_replica(folder: Path) -> dict[str, Any]:
+    """The job's own replica in this process, four threads with units of 80 rows: its CPU time."""
+    import pyarrow.parquet as pq
+
+    from rank1_batch.config import load_config
+    from rank1_batch.replica import Replica
+    from rank1_batch.schema import read_pairs
+
+    replica = Replica(load_config(settings(folder)))
+    pairs = read_pairs(pq.read_table(folder / "pairs" / "0.parquet"))
+    units = [pairs[i : i + 80] for i in range(0, len(pairs), 80)]
+    found: list[Any] = []
+    threads = [threading.Thread(target=lambda unit=unit: found.extend(replica.judge(unit))) for unit in units]
+    start, cpu = time.monotonic(), time.process_time()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    tokens = sum(judgment.trace_tokens for judgment in found)
+    replica.close()
+    return {"seconds": seconds, "tokens": tokens, "rows": len(pairs), "cpu_s": cpu_s}
+
+
+def run_job(folder: Path) -> dict[str, Any]:
+    """The whole job, as a user starts it; seconds from the first unit's beginning to the last receipt."""
+    subprocess.run([sys.executable, "-m", "jobs.rerank", *settings(folder)], check=True, stdout=subprocess.DEVNULL)
+    summary = json.loads((folder / "judged" / "summary.json").read_text())
+    seconds = summary["this_run"]["seconds"]["judge"]
+    return {"seconds": seconds, "tokens": summary["trace_tokens"], "rows": summary["rows"]}
+
+
+def run_reference(folder: Path) -> dict[str, Any]:
+    """orionw/rank1's way: one generate with 20 logprobs and stop strings, another for the unfinished."""
+    import os
+
+    os.environ.update(ENV)
+    from vllm import LLM, SamplingParams
+
+    from rank1_batch.parsing import close_reasoning
+
+    llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **ENGINE)
+    tokenizer = llm.get_tokenizer()
+    verdicts = [tokenizer.encode(word, add_special_tokens=False)[0] for word in (" true", " false")]
+    common = {"temperature": 0.0, "logprobs": 20, "skip_special_tokens": False}
+    first = SamplingParams(max_tokens=NEW_TOKENS, stop=["</think> true", "</think> false"], **common)
+    second = SamplingParams(max_tokens=1, allowed_token_ids=verdicts, **common)
+    prompts = read_prompts(folder)
+    start, cpu = time.monotonic(), time.process_time()
+    outputs = [request.outputs[0] for request in llm.generate(prompts, first, use_tqdm=False)]
+    closed = [
+        prompt + close_reasoning(output.text)
+        for prompt, output in zip(prompts, outputs, strict=True)
+        if not set(verdicts) <= output.logprobs[-1].keys()
+    ]
+    llm.generate(closed, second, use_tqdm=False)
+    seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    tokens = sum(len(output.token_ids) for output in outputs)
+    return {"seconds": seconds, "tokens": tokens, "rows": len(prompts), "cpu_s": cpu_s}
+
+
+def run_ray_data_llm(folder: Path) -> dict[str, Any]:
+    """The same two questions by two processors of ray.data.llm, with its own batches and barriers."""
+    import ray
+    from ray.data.llm import build_processor, vLLMEngineProcessorConfig
+
+    from rank1_batch.parsing import close_reasoning
+
+    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": ENV})
+    common = {"temperature": 0.0, "skip_special_tokens": False}
+
+    def build(params: dict[str, Any]) -> Any:
+        config = vLLMEngineProcessorConfig(
+            model_source=str(folder / "model"),
+            engine_kwargs={"dtype": "float32", "max_model_len": CONTEXT, **ENGINE},
+            placement_group_config={"bundles": [{"CPU": 1}]},
+            chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
+            batch_size=32, concurrency=1,
+        )  # fmt: skip
+        return build_processor(
+            config,
+            preprocess=lambda row: {"prompt": row["prompt"], "sampling_params": {**common, **params}},
+            postprocess=lambda row: {
+                "prompt": row["prompt"], "text": row["generated_text"], "tokens": row["num_generated_tokens"],
+                "ended": time.time(), "began": time.time() - row["time_taken_llm"],
+            },
+        )  # fmt: skip
+
+    prompts = read_prompts(folder)
+    reason = build({"max_tokens": NEW_TOKENS, "stop": ["</think>"]})
+    verdict = build({"max_tokens": 1, "logprobs": 20})
+    rows = reason(ray.data.from_items([{"prompt": prompt} for prompt in prompts])).take_all()
+    closed = [{"prompt": row["prompt"] + close_reasoning(row["text"])} for row in rows]
+    verdicts = verdict(ray.data.from_items(closed)).take_all()
+    # Each processor loads an engine: its seconds count from its first request to its last answer.
+    spans = [max(row["ended"] for row in part) - min(row["began"] for row in part) for part in (rows, verdicts)]
+    return {"seconds": sum(spans), "tokens": sum(row["tokens"] for row in rows), "rows": len(rows)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

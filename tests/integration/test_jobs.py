@@ -1,0 +1,193 @@
+"""Whole jobs as a user types them, on two Ray nodes, with the scripted engine (no model to load)."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from tests.tiny_model import tiny_pairs
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A Ray cluster of two nodes with one CPU each."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_AUTH_MODE", "disabled")
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    ray.shutdown()
+    cluster.shutdown()
+    patch.undo()
+
+
+@pytest.fixture
+def settings(address: str, tmp_path: Path) -> list[str]:
+    """Settings of a job over three shards of 200 pairs."""
+    pairs = tmp_path / "pairs"
+    pairs.mkdir()
+    for shard in range(3):
+        pq.write_table(tiny_pairs(200, seed=shard), pairs / f"{shard}.parquet", row_group_size=70)
+    return [
+        "model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150",
+        f"input.path={pairs}", f"output.path={tmp_path / 'judged'}", f"cluster.address={address}",
+    ]  # fmt: skip
+
+
+def test_a_job_judges_every_row_on_both_nodes_and_twice_is_once(settings: list[str], run_job: Run) -> None:
+    code, printed = run_job(*settings, "cluster.replicas=2", "engine.args.seconds_per_token=0.001")
+    assert code == 0, printed
+    summary = read_summary(settings)
+    assert (summary["rows"], summary["errors"], summary["this_run"]["nodes"]) == (600, 0, 2)
+    assert summary["complete"] > 0
+    assert summary["closed"] > 0
+    rows = judged(settings)
+    assert sorted(zip(rows["unit_id"].to_pylist(), rows["row"].to_pylist(), strict=True)) == sorted(planned(settings))
+    assert all(0 <= score <= 1 for score in rows["score"].to_pylist())
+    ranking = pq.read_table(output(settings) / "ranking")
+    assert ranking.num_rows == 600
+    before = {path: path.stat().st_mtime_ns for path in output(settings).rglob("*")}
+
+    code, printed = run_job(*settings)
+    assert code == 0, printed
+    assert "nothing to do: all 600 rows are judged" in printed
+    assert before == {path: path.stat().st_mtime_ns for path in output(settings).rglob("*")}
+
+
+def test_new_files_are_judged_by_the_same_command_and_changed_ones_refused(settings: list[str], run_job: Run) -> None:
+    assert run_job(*settings)[0] == 0
+    before = set(output(settings).glob("judgments/*"))
+    pairs = Path(value(settings, "input.path"))
+    pq.write_table(tiny_pairs(40, seed=9), pairs / "3.parquet")
+    code, printed = run_job(*settings)
+    assert code == 0, printed
+    assert read_summary(settings)["rows"] == 640
+    assert before < set(output(settings).glob("judgments/*"))
+    pq.write_table(tiny_pairs(40, seed=8), pairs / "1.parquet")
+    code, printed = run_job(*settings)
+    assert code == 6
+    assert "1.parquet changed" in printed
+
+
+def test_settings_that_shape_scores_may_not_change(settings: list[str], run_job: Run) -> None:
+    assert run_job(*settings)[0] == 0
+    code, printed = run_job(*settings, "policy.max_thinking_tokens=149", "model.dtype=float16")
+    assert code == 6
+    assert "policy.max_thinking_tokens: 150 there, 149 now" in printed
+    assert "model.dtype: 'auto' there, 'float16' now" in printed
+    code, printed = run_job(*settings, "run.fresh=true")
+    assert code == 6
+    assert "empty place" in printed
+
+
+def test_failing_rows_are_counted_and_too_many_end_the_job(settings: list[str], run_job: Run) -> None:
+    fail = "engine.args.fail_on=' lamp '"
+    code, printed = run_job(*settings, fail)
+    assert code == 4, printed
+    assert "output.max_error_rate=0.01" in printed
+    committed = set(output(settings).glob("judgments/*"))
+    assert committed
+    code, printed = run_job(*settings, fail, "output.max_error_rate=1")
+    assert code == 0, printed
+    rows = judged(settings).to_pylist()
+    failed = [row for row in rows if row["error"]]
+    assert len(rows) == 600
+    assert 0 < len(failed) == read_summary(settings)["errors"] < 600
+    assert all(row["score"] is None and row["finish"] == "error" for row in failed)
+    assert committed <= set(output(settings).glob("judgments/*"))
+
+
+def test_a_unit_that_kills_every_engine_is_set_aside(settings: list[str], run_job: Run, tmp_path: Path) -> None:
+    pairs = tiny_pairs(200).to_pylist()
+    pairs[77]["passage"] = "poison"
+    pq.write_table(pa.Table.from_pylist(pairs), tmp_path / "pairs" / "0.parquet")
+    code, printed = run_job(*settings, "engine.args.die_on=poison", "output.max_error_rate=1", "input.unit_rows=20")
+    assert code == 0, printed
+    rows = judged(settings).to_pylist()
+    failed = [row for row in rows if row["error"]]
+    assert len(rows) == 600
+    assert {row["unit_id"] for row in failed} == {row["unit_id"] for row in failed if row["row"] == 77}
+    assert "engines died" in failed[0]["error"]
+
+
+def test_two_runs_on_one_output_do_no_harm(settings: list[str], start_job: Callable[..., Any], address: str) -> None:
+    slow = "engine.args.seconds_per_token=0.002"
+    jobs = [start_job(*settings, slow), start_job(*settings, slow)]
+    printed = [job.communicate(timeout=200)[0] for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], printed
+    rows = judged(settings)
+    assert sorted(zip(rows["unit_id"].to_pylist(), rows["row"].to_pylist(), strict=True)) == sorted(planned(settings))
+
+
+def test_a_damaged_file_ends_the_job_or_is_left_out(settings: list[str], run_job: Run) -> None:
+    damaged = Path(value(settings, "input.path")) / "1.parquet"
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    code, printed = run_job(*settings)
+    assert code == 2
+    assert str(damaged) in printed
+    assert not output(settings).exists()
+    code, printed = run_job(*settings, "input.on_bad_file=skip")
+    assert code == 3, printed
+    assert read_summary(settings)["rows"] == 400
+    assert str(damaged) in read_summary(settings)["bad_files"][0]
+
+
+def test_a_page_that_cannot_be_read_is_found_by_the_judge(settings: list[str], run_job: Run) -> None:
+    damaged = Path(value(settings, "input.path")) / "1.parquet"
+    content = bytearray(damaged.read_bytes())
+    content[100:1500] = bytes(1400)
+    damaged.write_bytes(content)
+    code, printed = run_job(*settings, "input.unit_rows=500")
+    assert code == 2, printed
+    assert str(damaged) in printed
+    code, printed = run_job(*settings, "input.unit_rows=500", "input.on_bad_file=skip")
+    assert code == 3, printed
+    assert read_summary(settings)["rows"] == 400
+
+
+def test_a_row_with_a_list_of_candidates_gives_a_row_for_each(
+    settings: list[str], run_job: Run, tmp_path: Path
+) -> None:
+    lists = [[{"id": f"d{i}", "body": f"text {i}", "title": "T"} for i in range(size)] for size in (3, 0, 5)]
+    table = pa.table({"qid": [7, 8, 9], "query": ["a", "b", "c"], "candidates": lists, "source": ["x", "y", "z"]})
+    (tmp_path / "nested").mkdir()
+    pq.write_table(table, tmp_path / "nested" / "all.parquet")
+    code, printed = run_job(
+        *settings, f"input.path={tmp_path}/nested/*.parquet", "input.columns.query_id=qid",
+        "input.columns.doc_id=id", "input.columns.passage=body", "input.keep=[source]",
+    )  # fmt: skip
+    assert code == 0, printed
+    rows = judged(settings).sort_by([("row", "ascending"), ("candidate", "ascending")]).to_pylist()
+    assert [(row["query_id"], row["doc_id"], row["source"]) for row in rows] == [
+        *(("7", f"d{i}", "x") for i in range(3)),
+        *(("9", f"d{i}", "z") for i in range(5)),
+    ]
+
+
+def value(settings: list[str], key: str) -> str:
+    return next(setting.split("=", 1)[1] for setting in settings if setting.startswith(f"{key}="))
+
+
+def output(settings: list[str]) -> Path:
+    return Path(value(settings, "output.path"))
+
+
+def read_summary(settings: list[str]) -> dict[str, Any]:
+    return dict(json.loads((output(settings) / "summary.json").read_text()))
+
+
+def judged(settings: list[str]) -> pa.Table:
+    return pa.concat_tables(pq.read_table(path) for path in sorted(output(settings).glob("judgments/*.parquet")))
+
+
+def planned(settings: list[str]) -> list[tuple[str, int]]:
+    units = pq.read_table(output(settings) / "_rank1" / "units.parquet").to_pylist()
+    return [(unit["unit_id"], row) for unit in units for row in range(unit["row_start"], unit["row_stop"])]
