@@ -1,6 +1,6 @@
 """The machinery without a model: rows a second and the driver's memory, by the number of rows.
 
-    python benchmarks/machinery.py [ROWS …]     default: 10000 100000 1000000
+python benchmarks/machinery.py [ROWS …]     default: 10000 100000 1000000
 """
 
 import json

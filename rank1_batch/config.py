@@ -4,6 +4,7 @@ Past `load_config` the code sees these dataclasses only. Choices are YAML; the t
 """
 
 import difflib
+import os.path
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -222,9 +223,18 @@ def _check_data(config: RerankConfig) -> list[str]:
         problems.append(f"output.max_error_rate is {config.output.max_error_rate}, but must be between 0 and 1")
     if config.input.unit_rows is not None and config.input.unit_rows < 1:
         problems.append(f"input.unit_rows is {config.input.unit_rows}, but must be at least 1")
-    inside = [path for path in input_paths(config.input) if f"{config.output.path}/".startswith(f"{path.rstrip('/')}/")]
+    inside = [path for path in input_paths(config.input) if _lies_inside(config.output.path, path)]
     problems += [f"output.path lies inside the input {path}: its files would be read as input" for path in inside]
     return problems
+
+
+def _lies_inside(path: str, folder: str) -> bool:
+    """Whether a path lies in a folder, or below the fixed part of a glob, or is it itself."""
+    path, folder = (
+        text if "://" in text else os.path.normpath(Path(text).expanduser().absolute()) for text in (path, folder)
+    )
+    fixed = folder if not re.search(r"[*?[]", folder) else re.split(r"[*?[]", folder)[0].rpartition("/")[0]
+    return f"{path.rstrip('/')}/".startswith(f"{fixed.rstrip('/')}/")
 
 
 def _check_cluster(cluster: ClusterConfig) -> list[str]:

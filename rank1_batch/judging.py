@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from rank1_batch.errors import RowError
 from rank1_batch.parsing import close_reasoning
-from rank1_batch.prompts import Prompt, combine_query, combine_title, render_prompt
+from rank1_batch.prompts import Prompt, combine_query, combine_title, join_pieces, render_prompt
 from rank1_batch.scoring import Verdict, score_verdict
 
 CLOSING_TOKENS = 8
@@ -79,6 +79,10 @@ class Engine(Protocol):
     """Ids that stand before every prompt (a BOS token, for the models that want one)."""
     control: re.Pattern[str]
     """Matches the spelling of every control token of the tokenizer."""
+    prompt_tokens: int
+    """Tokens of all prompts that were answered so far, of both kinds."""
+    cached_tokens: int
+    """Those of them that the engine found in its prefix cache."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`; control tokens in it become their ids; nothing is added."""
@@ -88,6 +92,9 @@ class Engine(Protocol):
 
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
         """The two logprobs at the position right after `prompt`, which ends in `</think>`."""
+
+    async def close(self) -> None:
+        """End the engine, and let go of what it holds."""
 
 
 class Judgment(NamedTuple):
@@ -139,7 +146,8 @@ def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[
     reserve = min(policy.max_thinking_tokens, engine.max_model_len // 4)
     limit = engine.max_model_len - CLOSING_TOKENS - (0 if policy.kind is PolicyKind.NO_THINK else reserve)
     if sum(map(len, prompt.passage)) <= limit * LONGEST_TOKEN:
-        ids = [*engine.begin_ids, *_encode_pieces(engine, _join(prompt.head, prompt.passage, prompt.tail))]
+        whole = join_pieces((prompt.head, prompt.passage, prompt.tail), engine.control)
+        ids = [*engine.begin_ids, *_encode_pieces(engine, whole)]
         if len(ids) <= limit:
             return ids, False
     head = [*engine.begin_ids, *_encode_pieces(engine, prompt.head)]
@@ -153,15 +161,6 @@ def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[
 def failed_judgment(error: str) -> Judgment:
     """The judgment of a row that could not be judged: no score, and the reason why."""
     return Judgment(None, None, None, None, Finish.ERROR, None, 0, 0, passage_truncated=False, error=error)
-
-
-def _join(*parts: tuple[str, ...]) -> list[str]:
-    """The pieces of several texts, with the last piece of one and the first of the next made one."""
-    joined = [""]
-    for pieces in parts:
-        joined[-1] += pieces[0]
-        joined.extend(pieces[1:])
-    return joined
 
 
 def _encode_pieces(engine: Engine, pieces: Sequence[str]) -> list[int]:

@@ -7,15 +7,15 @@ import io
 import itertools
 import struct
 import threading
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rank1_batch.errors import BadFileError
-from rank1_batch.storage import FileInfo, Store, read_ranges
+from rank1_batch.storage import FileInfo, Store, ask, read_ranges
 
 FOOTER_BYTES = 64 * 1024
 TRAILER_BYTES = 8
@@ -25,6 +25,8 @@ STREAM_BYTES = 32 * 1024 * 1024
 """Row groups larger than this are streamed instead of being read whole."""
 BUFFER_BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 1024
+
+T = TypeVar("T")
 
 
 def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
@@ -37,11 +39,32 @@ def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaDat
 
 def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.ParquetFile:
     """An open file. With `stream` its column chunks are read bit by bit, not whole."""
-    try:
+
+    def open_file() -> pq.ParquetFile:
         file = cast(BinaryIO, store.fs.open(store.locate(path), "rb", cache_type="none"))
         return pq.ParquetFile(file, pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
-    except (pa.ArrowInvalid, FileNotFoundError) as error:
-        raise BadFileError(f"{store.url}/{path}: {error}") from error
+
+    return read_or_blame(store, path, open_file)
+
+
+def read_or_blame(store: Store, path: str, read: Callable[[], T], what: str = "") -> T:
+    """What `read` returns. Raises BadFileError where the file is at fault, StorageError where the store is."""
+
+    def attempt() -> T | BadFileError:
+        try:
+            return read()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, FileNotFoundError) as error:
+            return BadFileError(f"{store.url}/{path}: {what}{error}")
+        except OSError as error:
+            # Arrow says that content is damaged with a bare OSError; those of stores have a number or a class.
+            if type(error) is not OSError or error.errno is not None:
+                raise
+            return BadFileError(f"{store.url}/{path}: {what}{error}")
+
+    found = ask(store, path, attempt)
+    if isinstance(found, BadFileError):
+        raise found
+    return found
 
 
 def read_query_ends(store: Store, path: str, column: str) -> list[int]:
@@ -91,10 +114,12 @@ class RowReader:
     def read(self, start: int, stop: int, columns: Sequence[str]) -> pa.Table:
         """Rows `start` to `stop` (excluded). Raises BadFileError where they cannot be read."""
         with self._lock:
-            try:
-                return pa.concat_tables(self._read(start, stop, list(columns)))
-            except (pa.ArrowInvalid, OSError) as error:
-                raise BadFileError(f"{self._store.url}/{self._path}: rows {start} to {stop}: {error}") from error
+            return read_or_blame(
+                self._store,
+                self._path,
+                lambda: pa.concat_tables(self._read(start, stop, list(columns))),
+                what=f"rows {start} to {stop}: ",
+            )
 
     def _read(self, start: int, stop: int, columns: list[str]) -> list[pa.Table]:
         """The run in pieces: row groups that lie in it whole at once, parts of others by a cursor."""
@@ -114,7 +139,7 @@ class RowReader:
 
     def _read_part(self, group: int, start: int, stop: int, columns: list[str]) -> pa.Table:
         """Rows of one row group, counted from its first."""
-        if self._cursor is None or not self._cursor.can_reach(group, start):
+        if self._cursor is None or not self._cursor.can_reach(group, start, columns):
             large = self._file.metadata.row_group(group).total_byte_size > STREAM_BYTES
             file = open_parquet(self._store, self._path, stream=True) if large else self._file
             self._cursor = _Cursor(file, group, columns)
@@ -125,23 +150,22 @@ class _Cursor:
     """A place in a row group that moves forward; a few batches behind it can still be read."""
 
     def __init__(self, file: pq.ParquetFile, group: int, columns: Sequence[str]) -> None:
-        self._group = group
+        self._group, self._columns = group, list(columns)
         self._batches = file.iter_batches(BATCH_ROWS, row_groups=[group], columns=list(columns))
         self._held: list[pa.RecordBatch] = []
         self._first = self._end = 0
 
-    def can_reach(self, group: int, start: int) -> bool:
-        return group == self._group and start >= self._first
+    def can_reach(self, group: int, start: int, columns: Sequence[str]) -> bool:
+        return (group, list(columns)) == (self._group, self._columns) and start >= self._first
 
     def read(self, start: int, stop: int) -> pa.Table:
         while self._end < stop:
             batch = next(self._batches)
             self._held.append(batch)
             self._end += len(batch)
-        table = pa.Table.from_batches(self._held).slice(start - self._first, stop - start)
-        while len(self._held) > 1 and self._first + len(self._held[0]) <= start - 4 * BATCH_ROWS:
-            self._first += len(self._held.pop(0))
-        return table
+            while len(self._held) > 1 and self._first + len(self._held[0]) <= start - 4 * BATCH_ROWS:
+                self._first += len(self._held.pop(0))
+        return pa.Table.from_batches(self._held).slice(start - self._first, stop - start)
 
 
 def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
@@ -177,10 +201,9 @@ def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.F
 
 
 def _batches(store: Store, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    try:
-        yield from open_parquet(store, path, stream=True).iter_batches(64 * 1024, columns=columns)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise BadFileError(f"{store.url}/{path}: {error}") from error
+    batches = open_parquet(store, path, stream=True).iter_batches(64 * 1024, columns=columns)
+    while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
+        yield batch
 
 
 def _plain(values: pa.Array) -> pa.Array:

@@ -5,7 +5,7 @@ Knows nothing about tokens: a prompt is a sequence of text pieces that are to be
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 RANK1_TEMPLATE = (
@@ -16,6 +16,8 @@ RANK1_TEMPLATE = (
     "<think>"
 )
 QUERY_SLOT = "FILL_QUERY_HERE"
+LONGEST_CONTROL = 256
+"""Letters that a control token has at most."""
 _SLOTS = re.compile(r"\{(query|passage)\}")
 
 
@@ -72,8 +74,9 @@ def render_prompt(template: str, query: str, passage: str, control: re.Pattern[s
     """
     parts = _SLOTS.split(template)
     user_text = {"query": query, "passage": passage}
-    before = _fill(parts[: parts.index("passage")], user_text, control)
-    after = _fill(parts[parts.index("passage") + 1 :], user_text, control)
+    slot = 1 + 2 * parts[1::2].index("passage")
+    before = _fill(parts[:slot], user_text, control)
+    after = _fill(parts[slot + 1 :], user_text, control)
     return Prompt(before, _defuse(passage, control), after)
 
 
@@ -82,17 +85,43 @@ def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(re.escape(token) for token in sorted(tokens)) or r"(?!)")
 
 
-def _fill(parts: Sequence[str], user_text: dict[str, str], control: re.Pattern[str]) -> tuple[str, ...]:
-    """`parts` alternates literals and slot names; returns pieces, joined where joining is safe."""
+def join_pieces(texts: Iterable[tuple[str, ...]], control: re.Pattern[str]) -> tuple[str, ...]:
+    """Several texts as one: the last piece of each and the first of the next are made one piece.
+
+    They stay two where a control token would lie across the seam.
+    """
     pieces = [""]
-    for index, part in enumerate(parts):
-        new = _defuse(user_text[part], control) if index % 2 else (part,)
-        pieces[-1] += new[0]
-        pieces.extend(new[1:])
+    for first, *rest in texts:
+        if _completes_control(pieces[-1], first, control):
+            pieces.append(first)
+        else:
+            pieces[-1] += first
+        pieces.extend(rest)
     return tuple(pieces)
+
+
+def _fill(parts: Sequence[str], user_text: dict[str, str], control: re.Pattern[str]) -> tuple[str, ...]:
+    """The pieces of a part of the template; `parts` alternates literals and names of slots."""
+    texts = [_defuse(user_text[part], control) if place % 2 else (part,) for place, part in enumerate(parts)]
+    return join_pieces(texts, control)
+
+
+def _completes_control(left: str, right: str, control: re.Pattern[str]) -> bool:
+    """Whether a control token begins in `left` and ends in `right`."""
+    left, right = left[-LONGEST_CONTROL:], right[:LONGEST_CONTROL]
+    starts = _control_starts(left + right, control)
+    return any(start < len(left) < start + len(text) for start, text in starts)
+
+
+def _control_starts(text: str, control: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+    """Where `text` spells a control token, and which; also where two of them overlap."""
+    match = control.search(text)
+    while match:
+        yield match.start(), match[0]
+        match = control.search(text, match.start() + 1)
 
 
 def _defuse(text: str, control: re.Pattern[str]) -> tuple[str, ...]:
     """`text` cut after the first letter of every control token it spells; one piece if none."""
-    cuts = [match.start() + 1 for match in control.finditer(text)]
+    cuts = [start + 1 for start, _ in _control_starts(text, control)]
     return tuple(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))

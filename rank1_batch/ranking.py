@@ -25,7 +25,10 @@ def rank_candidates(candidates: Iterable[Candidate]) -> list[Candidate]:
     better place.
     """
     ordered = sorted(candidates, key=_place)
-    return list({candidate.doc_id: candidate for candidate in reversed(ordered)}.values())[::-1]
+    best: dict[str, Candidate] = {}
+    for candidate in ordered:
+        best.setdefault(candidate.doc_id, candidate)
+    return list(best.values())
 
 
 def falling_scores(ranked: Sequence[Candidate]) -> Iterator[float]:

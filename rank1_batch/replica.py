@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rank1_batch.config import EngineConfig, ModelConfig, RerankConfig, build_policy
 from rank1_batch.feeding import Feeder
-from rank1_batch.judging import Judgment, Pair
+from rank1_batch.judging import Engine, Judgment, Pair
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class Replica:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-async def build_engine(model: ModelConfig, engine: EngineConfig) -> Any:
+async def build_engine(model: ModelConfig, engine: EngineConfig) -> Engine:
     """The engine that the settings name, ready to be asked."""
     if engine.kind == "scripted":
         from rank1_batch.engines.scripted import ScriptedEngine

@@ -77,7 +77,13 @@ def find_layout(schema: pa.Schema, mapping: Mapping[str, str], keep: Sequence[st
             problems += _check_type(ours, name, place[name])
         elif ours in REQUIRED or ours in mapping:
             problems.append(_missing(ours, mapping.get(ours), place, inside=place is nested))
+    if nested is None and CANDIDATES in mapping:
+        problems.append(f"no column {mapping[CANDIDATES]!r} that holds lists of candidates (structs)")
     problems += [_missing(name, name, fields, inside=False) for name in keep if name not in fields]
+    elsewhere = {
+        ours for ours, name in columns.items() if name != ours or (nested is not None and ours in OF_CANDIDATE)
+    }
+    problems += [f"input.keep: {name} is what the judge calls another column" for name in keep if name in elsewhere]
     candidates = mapping.get(CANDIDATES, CANDIDATES) if nested is not None else None
     return Layout(columns, candidates, tuple(keep)), problems
 

@@ -6,7 +6,6 @@ the store's usual files, never from our settings. Knows nothing about Parquet.
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -62,9 +61,15 @@ def open_store(url: str) -> Store:
     return Store(fs, str(root).rstrip("/"), url.rstrip("/"))
 
 
+def ask(store: Store, path: str, request: Callable[[], T]) -> T:
+    """The answer to a request, repeated while its failures are transient, for five minutes at most."""
+    with _errors(store, path):
+        return _RETRIES(_is_transient, request)
+
+
 def list_files(store: Store, folder: str = "") -> list[FileInfo]:
     """All files below a folder, by path; none if the folder does not exist."""
-    found = _ask(store, folder, lambda: store.fs.find(store.locate(folder), detail=True))
+    found = ask(store, folder, lambda: store.fs.find(store.locate(folder), detail=True))
     return _file_infos(store, found.values())
 
 
@@ -74,7 +79,7 @@ def find_files(url: str) -> tuple[Store, list[FileInfo]]:
     Raises SettingsError where there is no such file or folder.
     """
     store = open_store(url)
-    base, found = _ask(store, "", lambda: _find(store.fs, store.root))
+    base, found = ask(store, "", lambda: _find(store.fs, store.root))
     local = isinstance(store.fs, LocalFileSystem)
     folder = Store(store.fs, base, base if local else str(store.fs.unstrip_protocol(base)))
     return folder, _file_infos(folder, found)
@@ -82,26 +87,26 @@ def find_files(url: str) -> tuple[Store, list[FileInfo]]:
 
 def stat_file(store: Store, path: str) -> FileInfo | None:
     """What is known about one file; None where there is none."""
-    info = _ask(store, path, lambda: _or_none(store.fs.info, store.locate(path)))
+    info = ask(store, path, lambda: _or_none(store.fs.info, store.locate(path)))
     return None if info is None else _file_infos(store, [info])[0]
 
 
 def read_bytes(store: Store, path: str) -> bytes | None:
     """A file's content; None where there is no such file."""
-    return _ask(store, path, lambda: _or_none(store.fs.cat_file, store.locate(path)))
+    return ask(store, path, lambda: _or_none(store.fs.cat_file, store.locate(path)))
 
 
 def read_ranges(store: Store, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | Exception]:
     """Bytes `start` to `stop` of each (path, start, stop), all at once; an exception where one failed."""
     paths, starts, stops = ([*column] for column in zip(*ranges, strict=True))
     located = [store.locate(path) for path in paths]
-    return list(_ask(store, "", lambda: store.fs.cat_ranges(located, starts, stops, on_error="return")))
+    return list(ask(store, "", lambda: store.fs.cat_ranges(located, starts, stops, on_error="return")))
 
 
 def write_bytes(store: Store, path: str, data: bytes) -> None:
     """Put a file, in place of one that may be there."""
     if not isinstance(store.fs, LocalFileSystem):
-        _ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data))
+        ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data))
         return
     with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
         temporary.replace(store.locate(path))
@@ -114,7 +119,7 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
     """
     try:
         if not isinstance(store.fs, LocalFileSystem):
-            _ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data, mode="create"))
+            ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data, mode="create"))
             return True
         with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
             os.link(temporary, store.locate(path))
@@ -159,7 +164,8 @@ def _temporary_file(path: str, data: bytes) -> Iterator[Path]:
     """A synced file with this content beside `path`, on the same disk; gone afterwards."""
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=f".{Path(path).name}.")
+    name = f"{folder}/.{Path(path).name}.{os.urandom(8).hex()}"
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -168,12 +174,6 @@ def _temporary_file(path: str, data: bytes) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-def _ask(store: Store, path: str, request: Callable[[], T]) -> T:
-    """The answer to a request, repeated while its failures are transient, for five minutes at most."""
-    with _errors(store, path):
-        return _RETRIES(_is_transient, request)
 
 
 def _or_none(request: Callable[[str], T], path: str) -> T | None:
@@ -199,18 +199,22 @@ def _errors(store: Store, path: str) -> Iterator[None]:
     where = f"{store.url}/{path}" if path else store.url
     try:
         yield
+    except FileExistsError:
+        raise
     except FileNotFoundError as error:
         raise SettingsError([f"{where}: there is no such file, folder or bucket"]) from error
     except PermissionError as error:
         raise SettingsError([f"{where}: no permission ({error})"]) from error
-    except FileExistsError:
-        raise
     except OSError as error:
         raise StorageError(f"{where}: {error!r}") from error
     except Exception as error:
         # botocore's and aiohttp's errors share no base class but Exception; all others are bugs.
         if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
             raise
-        if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-            raise SettingsError([f"{where}: no credentials found ({error})"]) from error
-        raise StorageError(f"{where}: {error}") from error
+        raise _client_error(where, error) from error
+
+
+def _client_error(where: str, error: Exception) -> Exception:
+    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+        return SettingsError([f"{where}: no credentials found ({error})"])
+    return StorageError(f"{where}: {error}")

@@ -58,7 +58,7 @@ def cut_runs(query_ends: Sequence[int], unit_rows: int, remaining_pairs: int) ->
         rows = cut_unit_rows(unit_rows, remaining_pairs - start)
         last = bisect_right(query_ends, start + rows) - 1
         stop = query_ends[last] if last >= 0 else 0
-        if stop - start < rows // 2:
+        if stop - start < max(1, rows // 2):
             stop = min(start + rows, stop_at)
         yield start, stop
         start = stop

@@ -12,6 +12,7 @@ PATHS = ("input.path=pairs", "output.path=judged")
 NEEDED = {
     ("model", "custom"): ("model.name=some/checkpoint",),
     ("model", "demo"): ("policy.max_thinking_tokens=64",),
+    ("model", "demo_full"): ("policy.max_thinking_tokens=64",),
 }
 """What a choice leaves to the user, or cannot hold of the defaults."""
 

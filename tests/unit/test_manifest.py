@@ -18,6 +18,7 @@ from rank1_batch.manifest import (
     Counts,
     add_counts,
     build_fingerprint,
+    check_output,
     check_same_job,
     claim_output,
     commit_unit,
@@ -61,14 +62,29 @@ def settings(*overrides: str) -> RerankConfig:
     return load_config(["input.path=in", "output.path=out", "engine=scripted", *overrides])
 
 
+def begin(store: Store, fingerprint: dict[str, object], *, fresh: bool = False) -> None:
+    """What a run does before its first unit."""
+    check_output(store, fingerprint, fresh=fresh)
+    claim_output(store, fingerprint)
+
+
 def test_an_empty_place_is_claimed_once_and_gone_on_with_afterwards(store: Store) -> None:
-    assert claim_output(store, {"a": 1}, fresh=False) is True
-    assert claim_output(store, {"a": 1}, fresh=False) is False
+    begin(store, {"a": 1})
+    before = list_files(store)
+    begin(store, {"a": 1})
+    assert list_files(store) == before
 
 
-def test_of_two_runs_that_start_together_one_claims_the_output(store: Store) -> None:
+def test_of_two_jobs_that_start_together_one_claims_the_output(store: Store) -> None:
+    def claim(job: int) -> bool:
+        try:
+            begin(store, {"a": job})
+        except RefusedError:
+            return False
+        return True
+
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(lambda _: claim_output(store, {"a": 1}, fresh=False), range(8)))
+        claimed = list(pool.map(claim, range(8)))
     assert sorted(claimed) == [False] * 7 + [True]
 
 
@@ -91,16 +107,16 @@ class OvertakenFileSystem(LocalFileSystem):
 
 def test_a_run_that_is_overtaken_between_looking_and_claiming_goes_on_with_the_others_job(store: Store) -> None:
     def claim_first() -> None:
-        claim_output(store, {"a": 1}, fresh=False)
+        begin(store, {"a": 1})
 
     overtaken = Store(OvertakenFileSystem(claim_first), store.root, store.url)
-    assert claim_output(overtaken, {"a": 1}, fresh=False) is False
+    begin(overtaken, {"a": 1})
 
 
 def test_another_jobs_output_is_refused_with_every_setting_that_differs(store: Store) -> None:
-    claim_output(store, {"model": {"name": "7b", "dtype": "auto"}, "rules": 1, "keep": []}, fresh=False)
+    begin(store, {"model": {"name": "7b", "dtype": "auto"}, "rules": 1, "keep": []})
     with pytest.raises(RefusedError) as caught:
-        claim_output(store, {"model": {"name": "14b", "dtype": "auto"}, "rules": 1, "keep": ["x"]}, fresh=False)
+        begin(store, {"model": {"name": "14b", "dtype": "auto"}, "rules": 1, "keep": ["x"]})
     text = str(caught.value)
     assert "model.name: '7b' there, '14b' now" in text
     assert "keep: [] there, ['x'] now" in text
@@ -111,19 +127,19 @@ def test_another_jobs_output_is_refused_with_every_setting_that_differs(store: S
 def test_files_of_no_job_of_ours_are_never_mixed_with(store: Store) -> None:
     write_bytes(store, "thesis.tex", b"")
     with pytest.raises(RefusedError, match=r"thesis\.tex"):
-        claim_output(store, {}, fresh=False)
+        begin(store, {})
     assert [file.path for file in list_files(store)] == ["thesis.tex"]
 
 
 def test_hidden_files_do_not_count_as_files(store: Store) -> None:
     write_bytes(store, ".DS_Store", b"")
-    assert claim_output(store, {}, fresh=True)
+    begin(store, {}, fresh=True)
 
 
 def test_a_fresh_start_wants_an_empty_place(store: Store) -> None:
-    assert claim_output(store, {"a": 1}, fresh=True)
+    begin(store, {"a": 1}, fresh=True)
     with pytest.raises(RefusedError, match="fresh"):
-        claim_output(store, {"a": 1}, fresh=True)
+        begin(store, {"a": 1}, fresh=True)
 
 
 def test_a_setting_that_only_one_of_both_has_differs() -> None:
