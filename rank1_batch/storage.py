@@ -22,6 +22,9 @@ MISSING_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 _RETRIES = stamina.RetryingCaller(attempts=6, timeout=300.0, wait_initial=0.5, wait_max=30.0)
 """Tries of one request before a store counts as gone; s3fs has repeated each of them 5 times before."""
 
+TRANSIENT_CODES = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "ConditionalRequestConflict"}
+"""Codes with which an S3 server asks for another try."""
+
 T = TypeVar("T")
 Info = dict[str, Any]
 """What fsspec says about a file: its name, size, type, and things that differ between stores."""
@@ -119,7 +122,7 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
     """
     try:
         if not isinstance(store.fs, LocalFileSystem):
-            ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data, mode="create"))
+            ask(store, path, lambda: _create(store, path, data))
             return True
         with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
             os.link(temporary, store.locate(path))
@@ -132,6 +135,16 @@ def delete_file(store: Store, path: str) -> None:
     """Remove a file, if it is there."""
     with _errors(store, path), contextlib.suppress(FileNotFoundError):
         store.fs.rm_file(store.locate(path))
+
+
+def _create(store: Store, path: str, data: bytes) -> None:
+    try:
+        store.fs.pipe_file(store.locate(path), data, mode="create")
+    except OSError as error:
+        # s3fs (2026.9) has no error of its own for "there is one already": it says EINVAL.
+        if _error_code(error) == "PreconditionFailed":
+            raise FileExistsError(path) from error
+        raise
 
 
 def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[Info]]:
@@ -190,7 +203,13 @@ def _is_transient(error: Exception) -> bool:
         return True
     if module.startswith("botocore"):
         return name not in ("NoCredentialsError", "ParamValidationError", "PartialCredentialsError", "ProfileNotFound")
-    return module.startswith("aiohttp") or "SlowDown" in str(error)
+    return module.startswith("aiohttp") or _error_code(error) in TRANSIENT_CODES or "SlowDown" in str(error)
+
+
+def _error_code(error: BaseException) -> str:
+    """The code of an S3 error, also of one that s3fs translated; empty where there is none."""
+    response = getattr(error.__cause__ or error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 @contextlib.contextmanager

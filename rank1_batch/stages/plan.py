@@ -13,7 +13,7 @@ from rank1_batch.config import InputConfig, input_paths
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.parquet import read_footers, read_list_sizes, read_query_ends
 from rank1_batch.schema import QUERY_ID, Layout, find_layout
-from rank1_batch.storage import FileInfo, Store, find_files
+from rank1_batch.storage import FileInfo, Store, find_files, open_store
 from rank1_batch.units import Unit, choose_unit_rows, cut_lists, cut_runs, name_unit
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def open_input(config: InputConfig) -> tuple[Store, list[FileInfo]]:
         except SettingsError as error:
             problems += [f"input.path: {problem}" for problem in error.problems]
             continue
-        chosen = [file for file in files if is_shard(file.path)] if len(files) > 1 else files
+        whole_folder = store.root == open_store(path).root
+        chosen = [file for file in files if is_shard(file.path)] if whole_folder else files
         found.append((store, chosen))
         if not chosen:
             others = f"; found {', '.join(file.path for file in files[:PATHS_TOLD])}, …" if files else ""
