@@ -7,6 +7,7 @@ from typing import Any
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
+from rank1_batch import errors
 from rank1_batch.config import ClusterConfig, EngineConfig
 from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.manifest import Counts
@@ -16,27 +17,34 @@ from rank1_batch.units import Unit
 ROWS_IN_FLIGHT = 8
 """Rows of units in flight for each sequence of an engine (simulated: keeps 98.5 % of them busy)."""
 MOST_UNITS_IN_FLIGHT = 32
+ERRORS = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
 INIT_DEATHS = 5
 """Actors that may die one after another while they start, before the job is given up."""
 
 
 class JudgeActor:
-    """What Ray Data makes an actor of: a JudgeUnits behind batches of one unit."""
+    """What Ray Data makes an actor of: a JudgeUnits behind batches of one unit.
+
+    Errors of ours go back as data. Ray would wrap them in others of its own and lose their class,
+    and one raised by the constructor would count as an actor that died, and be tried again.
+    """
 
     def __init__(self, spec: JudgeSpec) -> None:
         self._refusal: SettingsError | None = None
         try:
             self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
         except SettingsError as error:
-            # Raised here, it would count as an actor that died, and be tried again.
             self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """`batch["unit"]` and the answer's `receipt` hold one JSON text each."""
-        if self._refusal is not None:
-            raise self._refusal
-        unit = Unit(*json.loads(str(batch["unit"][0])))
-        return {"receipt": [json.dumps(self._judge(unit))]}
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            receipt = self._judge(Unit(*json.loads(str(batch["unit"][0]))))
+        except Rank1BatchError as error:
+            return {"receipt": [json.dumps({"error": type(error).__name__, "message": str(error)})]}
+        return {"receipt": [json.dumps(receipt)]}
 
 
 def stream_units(
@@ -44,10 +52,13 @@ def stream_units(
 ) -> Iterator[Receipt]:
     """A receipt for each unit, as they come. Raises our own error where an actor raised one."""
     _set_up_ray_data()
-    in_flight = units_in_flight(engine.max_num_seqs, max(unit.pairs for unit in units))
+    replicas = cluster.max_replicas or cluster.replicas
+    # No more for one than its share: the first to be loaded would take all units of a small job.
+    share = -(-len(units) // replicas)
+    in_flight = min(units_in_flight(engine.max_num_seqs, max(unit.pairs for unit in units)), share)
     pool = ActorPoolStrategy(
         min_size=cluster.replicas,
-        max_size=cluster.max_replicas or cluster.replicas,
+        max_size=replicas,
         max_concurrent_calls_per_actor=in_flight,
         max_tasks_in_flight_per_actor=in_flight + 1,
         enable_true_multi_threading=True,
@@ -65,7 +76,7 @@ def stream_units(
         for row in receipts.iter_rows():
             yield _parse_receipt(row["receipt"])
     except ray.exceptions.RayError as error:
-        raise _own_error(error) from error
+        raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
 
 
 def units_in_flight(max_num_seqs: int, unit_pairs: int) -> int:
@@ -83,16 +94,14 @@ def _set_up_ray_data() -> None:
 
 
 def _parse_receipt(text: str) -> Receipt:
-    unit_id, counts, *rest = json.loads(text)
+    """The receipt of a unit. Raises the error that a replica sent in its place."""
+    found = json.loads(text)
+    if isinstance(found, dict):
+        message = found["message"]
+        raise SettingsError([message]) if found["error"] == "SettingsError" else ERRORS[found["error"]](message)
+    unit_id, counts, *rest = found
     return Receipt(unit_id, Counts(*counts), *rest)
 
 
-def _own_error(error: BaseException) -> BaseException:
-    """The error of ours that an actor raised, out of what Ray wrapped it in; else a ReplicaError."""
-    seen: BaseException | None = error
-    while seen is not None:
-        for candidate in (seen, getattr(seen, "cause", None)):
-            if isinstance(candidate, Rank1BatchError):
-                return candidate
-        seen = seen.__cause__ or seen.__context__
-    return ReplicaError(f"the replicas failed, and their logs say why: {str(error).strip().splitlines()[-1]}")
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
