@@ -17,7 +17,9 @@ from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, 
 PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
 SETTINGS = [
     "engine=vllm_cpu",
-    "policy.max_thinking_tokens=48",
+    "engine.max_num_seqs=16",
+    "policy.max_thinking_tokens=32",
+    "input.unit_rows=20",
     f"input.path={PAIRS}/part-0.parquet",
     f"output.path={OUTPUT}",
 ]
@@ -55,11 +57,8 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
         console.print(_query_table([row for row in rows if row[QUERY_ID] == query_id]))
     _print_measures(console, ranking)
     console.print(f"All of it is in {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json).")
-    console.print(
-        f"All 21 queries: make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'\n"
-        "The model is a toy that shows the machinery, not the quality.",
-        markup=False,
-    )
+    console.print("The model is a toy that shows the machinery, not the quality. All 21 queries:")
+    console.print(f"  make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'", markup=False, soft_wrap=True)
 
 
 def _query_table(rows: list[dict[str, Any]]) -> Table:

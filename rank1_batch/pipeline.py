@@ -82,9 +82,10 @@ def _plan(config: RerankConfig) -> _Work:
 def _tell_plan(work: _Work, console: Console) -> None:
     rows = sum(unit.pairs for unit in work.units)
     files = len({unit.path for unit in work.units})
+    shards = f"{files} file{'s' if files != 1 else ''}"
     done = len(work.units) - len(work.pending)
     resumed = f"; {done} units are judged already, going on" if done else ""
-    console.print(f"{rows} rows in {files} files, {len(work.units)} units{resumed}", highlight=False)
+    console.print(f"{rows} rows in {shards}, {len(work.units)} units{resumed}", highlight=False)
 
 
 def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:

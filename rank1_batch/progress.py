@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rank1_batch.manifest import Counts, add_counts
 
 RATE_WINDOW_S = 60.0
+LOADING = "loading the model …"
 
 
 class JobProgress:
@@ -57,6 +58,7 @@ class JobProgress:
         self._every_s, self._last_line = every_s, time.monotonic()
         if not self._console.is_terminal:
             self._bar: Progress | None = None
+            self._console.print(LOADING, highlight=False)
             yield self
             self._console.print(self.line(), highlight=False)
             return
@@ -70,7 +72,9 @@ class JobProgress:
             console=self._console,
             expand=True,
         ) as self._bar:
-            self._task: TaskID = self._bar.add_task("", total=self._total_rows, completed=self.counts.rows, state="")
+            self._task: TaskID = self._bar.add_task(
+                "", total=self._total_rows, completed=self.counts.rows, state=LOADING
+            )
             yield self
 
     def _refresh(self) -> None:
