@@ -1,8 +1,10 @@
 """What a person sees while a job runs: one bar on a terminal, a plain line now and then elsewhere."""
 
+import datetime as dt
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -13,6 +15,12 @@ RATE_WINDOW_S = 60.0
 LOADING = "loading the model …"
 
 
+class _Moment(NamedTuple):
+    time_s: float
+    rows: int
+    tokens: int
+
+
 class JobProgress:
     """Counts what was judged, and shows it. `before` is what earlier runs of the job judged."""
 
@@ -20,20 +28,18 @@ class JobProgress:
         self._console = console
         self._total_rows, self._total_units = total_rows, total_units
         self._units = units_before
-        self._recent: list[tuple[float, int]] = []
-        self._judged_tokens = 0
+        self._recent: list[_Moment] = []
         self.counts = before
 
     def add(self, counts: Counts, seconds: float) -> None:
         """One more unit was judged, in so many seconds: count it, and bring what is shown up to date."""
-        self.counts = add_counts(self.counts, counts)
-        self._units += 1
-        self._judged_tokens += counts.trace_tokens
         now = time.monotonic()
         if not self._recent:
-            self._recent.append((now - seconds, 0))
-        self._recent.append((now, self._judged_tokens))
-        while self._recent[1][0] < now - RATE_WINDOW_S:
+            self._recent.append(_Moment(now - seconds, self.counts.rows, self.counts.trace_tokens))
+        self.counts = add_counts(self.counts, counts)
+        self._units += 1
+        self._recent.append(_Moment(now, self.counts.rows, self.counts.trace_tokens))
+        while self._recent[1].time_s < now - RATE_WINDOW_S:
             self._recent.pop(0)
         self._refresh()
 
@@ -41,15 +47,23 @@ class JobProgress:
         """Tokens generated a second, over the last minute."""
         if not self._recent:
             return 0.0
-        (first, before), (last, after) = self._recent[0], self._recent[-1]
-        return (after - before) / (last - first) if last > first else 0.0
+        first, last = self._recent[0], self._recent[-1]
+        return (last.tokens - first.tokens) / max(last.time_s - first.time_s, 1e-9)
+
+    def remaining_s(self) -> float | None:
+        """Seconds to the end at the rate of the last minute; None where nothing is known yet."""
+        if not self._recent or self._recent[-1].rows == self._recent[0].rows:
+            return None
+        first, last = self._recent[0], self._recent[-1]
+        return (self._total_rows - last.rows) * (last.time_s - first.time_s) / (last.rows - first.rows)
 
     def line(self) -> str:
         """The state in one line."""
-        counts = self.counts
+        counts, left = self.counts, self.remaining_s()
+        eta = "?" if left is None else str(dt.timedelta(seconds=round(left)))
         return (
             f"rows {counts.rows}/{self._total_rows}  units {self._units}/{self._total_units}  "
-            f"{self.tokens_per_s():.0f} tok/s  closed {counts.closed}  errors {counts.errors}"
+            f"{self.tokens_per_s():.0f} tok/s  ETA {eta}  closed {counts.closed}  errors {counts.errors}"
         )
 
     @contextmanager
@@ -80,7 +94,10 @@ class JobProgress:
     def _refresh(self) -> None:
         if self._bar is not None:
             counts = self.counts
-            state = f"{self.tokens_per_s():.0f} tok/s · {counts.closed} closed · {counts.errors} errors"
+            state = (
+                f"{self._units}/{self._total_units} units · {self.tokens_per_s():.0f} tok/s · "
+                f"{counts.closed} closed · {counts.errors} errors"
+            )
             self._bar.update(self._task, completed=counts.rows, state=state)
         elif time.monotonic() - self._last_line >= self._every_s:
             self._last_line = time.monotonic()

@@ -28,7 +28,8 @@ def test_without_a_terminal_there_is_a_plain_line_now_and_then_and_one_at_the_en
     with progress.show(every_s=0.0):
         progress.add(Counts(rows=1), seconds=1.0)
         progress.add(Counts(rows=1), seconds=1.0)
-    lines = printed.getvalue().splitlines()
+    loading, *lines = printed.getvalue().splitlines()
+    assert loading == "loading the model …"
     assert [line.split("  ")[0] for line in lines] == ["rows 1/3", "rows 2/3", "rows 2/3"]
     assert "\x1b" not in printed.getvalue()
 
@@ -39,7 +40,7 @@ def test_lines_are_no_more_frequent_than_asked_for() -> None:
     with progress.show(every_s=1e9):
         for _ in range(100):
             progress.add(Counts(rows=1), seconds=0.1)
-    assert len(printed.getvalue().splitlines()) == 1
+    assert len(printed.getvalue().splitlines()) == len(["loading", "at the end"])
 
 
 def test_a_terminal_shows_a_bar() -> None:
@@ -61,3 +62,12 @@ def test_the_rate_counts_from_the_start_of_the_first_unit() -> None:
         assert progress.tokens_per_s() == pytest.approx(10.0)
         progress.add(Counts(rows=5, trace_tokens=1000), seconds=100.0)
         assert progress.tokens_per_s() == pytest.approx(20.0, rel=0.01)
+
+
+def test_the_time_left_follows_from_the_rate() -> None:
+    console, _ = plain_console()
+    progress = JobProgress(console, 40, 4, Counts(rows=10), 1)
+    assert progress.remaining_s() is None
+    with progress.show(every_s=1e9):
+        progress.add(Counts(rows=10), seconds=10.0)
+    assert progress.remaining_s() == pytest.approx(20.0, rel=0.01)
