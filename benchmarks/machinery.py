@@ -78,7 +78,7 @@ class _Peak:
         try:
             while True:
                 self.bytes = max(self.bytes, self._process.memory_info().rss)
-                time.sleep(0.05)
+                time.sleep(0.05)  # between two looks at its memory
         except psutil.NoSuchProcess:
             return
 

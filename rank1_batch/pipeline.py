@@ -94,7 +94,8 @@ def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
     from rank1_batch.cluster import connect
     from rank1_batch.stages.stream import stream_units
 
-    before = count_committed(work.output, [unit for unit in work.units if unit not in set(work.pending)])
+    pending = {unit.unit_id for unit in work.pending}
+    before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
     total = sum(unit.pairs for unit in work.units)
     _check_error_rate(before, total, config.output.max_error_rate)
     spec = JudgeSpec(config, work.input_url, work.output.url, find_versions())
