@@ -139,11 +139,14 @@ class RowReader:
 
     def _read_part(self, group: int, start: int, stop: int, columns: list[str]) -> pa.Table:
         """Rows of one row group, counted from its first."""
-        if self._cursor is None or not self._cursor.can_reach(group, start, columns):
+        cursor, self._cursor = self._cursor, None  # one that fails cannot go on
+        if cursor is None or not cursor.can_reach(group, start, columns):
             large = self._file.metadata.row_group(group).total_byte_size > STREAM_BYTES
             file = open_parquet(self._store, self._path, stream=True) if large else self._file
-            self._cursor = _Cursor(file, group, columns)
-        return self._cursor.read(start, stop)
+            cursor = _Cursor(file, group, columns)
+        table = cursor.read(start, stop)
+        self._cursor = cursor
+        return table
 
 
 class _Cursor:

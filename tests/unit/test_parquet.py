@@ -201,6 +201,10 @@ def test_a_file_that_is_damaged_inside_is_an_error_with_its_rows(store: Store, c
     Path(store.locate(path)).write_bytes(data)
     with pytest.raises(BadFileError, match=rf"{path}: rows 0 to 1000"):
         RowReader(store, path).read(0, 1000, ["text"])
+    reader = RowReader(store, path)
+    for start in (0, 10, 20):
+        with pytest.raises(BadFileError, match=rf"{path}: rows {start} to {start + 10}"):
+            reader.read(start, start + 10, ["text"])
 
 
 def _ends(values: list[Any]) -> list[int]:
