@@ -47,14 +47,14 @@ def build_tiny_model(folder: Path, *, think_tokens: bool = True) -> Path:
 
 
 def tiny_pairs(count: int, seed: int = 1) -> pa.Table:
-    """Pairs in the words of the tiny model: 20 candidates a query, about half of them relevant."""
+    """Pairs in the words of the tiny model: 20 candidates a query, about half of them relevant; ids by seed."""
     chance = random.Random(seed)
     rows = [(row // 20, *_make_pair(chance, WORDS[row // 20 % len(WORDS)])) for row in range(count)]
     return pa.table(
         {
-            "query_id": [f"q{query}" for query, *_ in rows],
+            "query_id": [f"q{seed}-{query}" for query, *_ in rows],
             "query": [query for _, query, _ in rows],
-            "doc_id": [f"d{row}" for row in range(count)],
+            "doc_id": [f"d{seed}-{row}" for row in range(count)],
             "passage": [passage for *_, passage in rows],
             "first_stage_rank": pa.array([row % 20 + 1 for row in range(count)], pa.int32()),
         }
