@@ -36,6 +36,7 @@ def pairs(s3: s3fs.S3FileSystem, bucket: str) -> str:
     return f"{bucket}/pairs"
 
 
+@pytest.mark.timeout(1200)  # loads a model four times
 def test_driver_and_actor_and_engine_killed_on_a_real_engine(
     s3: s3fs.S3FileSystem, bucket: str, pairs: str, tiny_model: Path, start_job: Start
 ) -> None:
@@ -46,7 +47,7 @@ def test_driver_and_actor_and_engine_killed_on_a_real_engine(
         "policy.max_thinking_tokens=24", f"input.path={pairs}", f"output.path={bucket}/judged",
     ]  # fmt: skip
     job = start_job(*settings)
-    wait_for(lambda: len(committed(s3, bucket)) >= 3, "nothing was judged", 200)
+    wait_for(lambda: len(committed(s3, bucket)) >= 3, "nothing was judged", 300)
     engine = [process for process in psutil.Process(job.pid).children(recursive=True) if "VLLM" in title(process)]
     job.kill()
     job.communicate()
@@ -56,12 +57,12 @@ def test_driver_and_actor_and_engine_killed_on_a_real_engine(
     assert 3 <= len(before) < ROWS // 16
 
     job = start_job(*settings)
-    wait_for(lambda: len(committed(s3, bucket)) > len(before), "nothing was judged after the resume", 200)
+    wait_for(lambda: len(committed(s3, bucket)) > len(before), "nothing was judged after the resume", 300)
     kill_one(job.pid, "EngineCore")
     seen = len(committed(s3, bucket))
-    wait_for(lambda: len(committed(s3, bucket)) > seen + 3, "nothing was judged after the engine's death", 200)
+    wait_for(lambda: len(committed(s3, bucket)) > seen + 3, "nothing was judged after the engine's death", 300)
     kill_one(job.pid, "JudgeActor")
-    printed, _ = job.communicate(timeout=250)
+    printed, _ = job.communicate(timeout=400)
     assert job.returncode == 0, printed
     check_output(s3, bucket, pairs, before)
 

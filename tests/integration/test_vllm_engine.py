@@ -134,9 +134,12 @@ async def judge_as_reference(engine: VllmEngine, pair: Pair, budget: int) -> tup
     one engine at one time (vLLM 0.32), so this runs when no other request is in flight.
     """
     prompt = RANK1_TEMPLATE.format(query=pair.query, passage=pair.passage)
-    output = await ask(engine, prompt, max_tokens=budget, stop=["</think> true", "</think> false"])
+    # The logprobs of a large vocabulary for every token take minutes: there, the verdict's alone.
+    logprobs = -1 if len(engine._tokenizer) < 1000 else None
+    stop = ["</think> true", "</think> false"]
+    output = await ask(engine, prompt, max_tokens=budget, stop=stop, logprobs=logprobs)
     text, mark, _ = output.text.partition("</think>")
-    if mark and output.finish_reason == "stop":
+    if mark and output.finish_reason == "stop" and output.logprobs:
         return True, text, formula(engine, output.logprobs[-1])
     if mark:  # the budget ended right at `</think>`, or something else than a verdict followed it
         return True, text, await read_verdict(engine, f"{prompt}{text}</think>")
@@ -153,7 +156,7 @@ async def read_verdict(engine: VllmEngine, prompt: str) -> float:
 async def ask(engine: VllmEngine, prompt: str, **settings: Any) -> Any:
     from vllm import SamplingParams
 
-    params = SamplingParams(temperature=0.0, logprobs=-1, skip_special_tokens=False, **settings)
+    params = SamplingParams(**{"temperature": 0.0, "logprobs": -1, "skip_special_tokens": False, **settings})
     tokens = {"type": "token", "prompt_token_ids": engine._tokenizer.encode(prompt)}
     async for output in engine._llm.generate(tokens, params, f"reference-{uuid.uuid4()}"):
         result = output
