@@ -43,7 +43,8 @@ def settings(address: str, tmp_path: Path) -> list[str]:
 
 
 def test_a_job_judges_every_row_on_both_nodes_and_twice_is_once(settings: list[str], run_job: Run) -> None:
-    code, printed = run_job(*settings, "cluster.replicas=2", "engine.args.seconds_per_token=0.1")
+    settings.append("engine.args.seconds_per_token=0.1")  # long enough for both replicas to start
+    code, printed = run_job(*settings, "cluster.replicas=2")
     assert code == 0, printed
     summary = read_summary(settings)
     assert (summary["rows"], summary["errors"], summary["this_run"]["nodes"]) == (600, 0, 2)
