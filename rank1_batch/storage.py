@@ -226,8 +226,7 @@ def _errors(store: Store, path: str) -> Iterator[None]:
         raise SettingsError([f"{where}: no permission ({error})"]) from error
     except OSError as error:
         raise StorageError(f"{where}: {error!r}") from error
-    except Exception as error:
-        # botocore's and aiohttp's errors share no base class but Exception; all others are bugs.
+    except Exception as error:  # botocore's and aiohttp's share no other base class; all others are raised again
         if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
             raise
         raise _client_error(where, error) from error

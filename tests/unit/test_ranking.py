@@ -1,4 +1,5 @@
 import itertools
+import random
 import struct
 
 import pytest
@@ -43,10 +44,10 @@ def test_better_candidates_stand_before_worse_ones(found: list[Candidate]) -> No
 
 
 @given(candidate_lists, st.randoms(use_true_random=False))
-def test_the_order_does_not_depend_on_where_rows_were_found(found: list[Candidate], random: object) -> None:
+def test_the_order_does_not_depend_on_where_rows_were_found(found: list[Candidate], chance: random.Random) -> None:
     unique = list({candidate.doc_id: candidate for candidate in found}.values())
     shuffled = list(unique)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     assert rank_candidates(shuffled) == rank_candidates(unique)
 
 
