@@ -6,10 +6,11 @@ from typing import Self
 
 import pyarrow as pa
 
-from rank1_batch.config import list_choices, load_config
+from rank1_batch.config import load_config
 from rank1_batch.errors import SettingsError
 from rank1_batch.replica import Replica
 from rank1_batch.schema import UNIT_ID, build_judgments, find_layout, flatten, read_pairs
+from rank1_batch.settings import list_choices
 
 
 class Reranker:

@@ -1,19 +1,15 @@
-"""The command line: settings in, a job run, a table and an exit code out. All printing is here."""
+"""The main job's command line: settings in, a job run, a table and an exit code out."""
 
-import os
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from rank1_batch.config import compose_config, list_choices, load_config
-from rank1_batch.errors import Rank1BatchError
+from rank1_batch.command import Job, run_command
+from rank1_batch.config import RerankConfig, check_config
 from rank1_batch.pipeline import Outcome, run_rerank
 
-INTERRUPTED = 130
 USAGE = """\
 usage: python -m jobs.rerank [--help | --settings] SETTING=VALUE …
 
@@ -24,29 +20,17 @@ when it is run again.
 
 --settings prints all settings as they would be, and starts nothing.
 """
+JOB = Job("rerank", USAGE, ("engine", "model", "policy", "prompt"))
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `jobs.rerank` with these arguments; the exit code (docs/semantics.md lists them)."""
-    # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
-    console = Console(file=os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
-    if "--help" in argv or "-h" in argv:
-        console.print(USAGE, markup=False)
-        for group, choices in list_choices().items():
-            console.print(f"{group}: {', '.join(choices)}", markup=False)
-        return 0
-    overrides = [argument for argument in argv if argument != "--settings"]
-    try:
-        if "--settings" in argv:
-            print(OmegaConf.to_yaml(compose_config(overrides)), end="")
-            return 0
-        outcome = run_rerank(load_config(overrides), console)
-    except Rank1BatchError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: what was judged is kept, and the same command goes on", file=sys.stderr)
-        return INTERRUPTED
+    return run_command(JOB, argv, RerankConfig, check_config, run)
+
+
+def run(config: RerankConfig, console: Console) -> int:
+    """Run the job and say how it ended; the exit code."""
+    outcome = run_rerank(config, console)
     print_outcome(outcome, console)
     return outcome.exit_code
 

@@ -1,9 +1,8 @@
-"""Typed settings, composed by Hydra from `conf/` and the command line, and checked as a whole.
+"""The settings of the main job: their types, and what is checked before anything is spent.
 
 Past `load_config` the code sees these dataclasses only. Choices are YAML; the types are here.
 """
 
-import difflib
 import os.path
 import re
 from collections.abc import Sequence
@@ -11,22 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
-from rank1_batch.errors import SettingsError
 from rank1_batch.judging import Policy, PolicyKind
 from rank1_batch.prompts import QUERY_SLOT, check_template
 from rank1_batch.schema import OPTIONAL, REQUIRED, RESERVED
+from rank1_batch.settings import load_settings
 
 ENGINE_KINDS = ("vllm", "scripted")
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 LEAST_THINKING_TOKENS = 1
-OPEN_MAPPING = re.compile(r"(input\.columns|engine\.args|engine\.env)[.=]")
-"""Overrides of settings whose keys are the user's own: Hydra would want a plus sign before new ones."""
 
 
 @dataclass
@@ -122,47 +115,9 @@ class RerankConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-def load_config(overrides: Sequence[str], config_name: str = "rerank") -> RerankConfig:
-    """The settings for a list of Hydra overrides. Raises SettingsError with every problem found."""
-    config = compose_config(overrides, config_name)
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise SettingsError([f"{key} must be given: {key}=…" for key in missing])
-    settings = OmegaConf.to_object(config)
-    if not isinstance(settings, RerankConfig):
-        raise TypeError(f"conf/{config_name}.yaml does not extend the schema")
-    problems = check_config(settings)
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def compose_config(overrides: Sequence[str], config_name: str = "rerank") -> DictConfig:
-    """The composed settings before they are checked. Raises SettingsError for a key or choice that is not there."""
-    ConfigStore.instance().store(name="rerank_schema", node=RerankConfig)
-    try:
-        with initialize_config_dir(str(find_conf_folder()), version_base="1.3"):
-            opened = [f"++{text}" if OPEN_MAPPING.match(text) else text for text in overrides]
-            config = compose(config_name, overrides=opened)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError([_explain(error)]) from error
-    # A plus sign adds a key that no dataclass has, and nothing would ever read it.
-    unknown = [_explain_key(key) for key in _find_unknown_keys(config)]
-    if unknown:
-        raise SettingsError(unknown)
-    return config
-
-
-def find_conf_folder() -> Path:
-    """The folder of choices: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
-    return next(folder for folder in (package.parent / "conf", package / "conf") if folder.is_dir())
-
-
-def list_choices() -> dict[str, list[str]]:
-    """The groups under `conf/` and the choices of each."""
-    groups = sorted(folder for folder in find_conf_folder().iterdir() if folder.is_dir())
-    return {group.name: sorted(file.stem for file in group.glob("*.yaml")) for group in groups}
+def load_config(overrides: Sequence[str]) -> RerankConfig:
+    """The settings of `jobs.rerank` for a list of Hydra overrides. Raises SettingsError with every problem found."""
+    return load_settings(overrides, "rerank", RerankConfig, check_config)
 
 
 def check_config(config: RerankConfig) -> list[str]:
@@ -243,43 +198,3 @@ def _check_cluster(cluster: ClusterConfig) -> list[str]:
     if cluster.max_replicas is not None and cluster.max_replicas < cluster.replicas:
         return [f"cluster.max_replicas ({cluster.max_replicas}) is less than cluster.replicas ({cluster.replicas})"]
     return []
-
-
-def _find_unknown_keys(config: DictConfig) -> list[str]:
-    """Keys of the composed settings that the schema does not have."""
-    schema = OmegaConf.structured(RerankConfig)
-    groups = [str(group) for group in set(config) - set(schema)]
-    # Sets, because `in` says no for a key whose value is MISSING.
-    keys = [f"{group}.{key}" for group in set(config) & set(schema) for key in set(config[group]) - set(schema[group])]
-    return sorted(groups + keys)
-
-
-def _explain(error: Exception) -> str:
-    """Hydra's message in one sentence, with the nearest right word where a word was mistyped."""
-    # The reason is in OmegaConf's own error, which Hydra keeps as the cause.
-    text = f"{error}\n{error.__cause__ or ''}".strip()
-    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
-    if choice and choice[1] in list_choices():
-        names = list_choices()[choice[1]]
-        return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read; quote a value that has = , or spaces in it: 'key=\"a=b\"'"
-    full = re.search(r"full_key: (\S+)", text)
-    if full and re.search(r"Key '[^']+' (?:is )?not in", text):
-        return _explain_key(full[1])
-    reason = str(error.__cause__ or error).strip().split("\n")[0]
-    return f"{full[1]}: {reason}" if full else " ".join(reason.split())
-
-
-def _explain_key(key: str) -> str:
-    return f"{key}: no such setting{_nearest(key.rpartition('.')[2], _all_keys())}"
-
-
-def _nearest(word: str, words: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-def _all_keys() -> list[str]:
-    groups = OmegaConf.structured(RerankConfig)
-    return sorted({*groups, *(key for group in groups for key in groups[group])})

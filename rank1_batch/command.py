@@ -1,0 +1,48 @@
+"""The command line that all jobs share: help, settings, errors in one place, and an exit code out."""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from rank1_batch.errors import Rank1BatchError
+from rank1_batch.settings import compose_settings, list_choices, load_settings
+
+INTERRUPTED = 130
+T = TypeVar("T")
+
+
+class Job(NamedTuple):
+    """What a command line is made of. `name` is that of `conf/<name>.yaml`; `groups` those of its choices."""
+
+    name: str
+    usage: str
+    groups: Sequence[str] = ()
+
+
+def run_command(
+    job: Job, argv: Sequence[str], schema: type[T], check: Callable[[T], list[str]], run: Callable[[T, Console], int]
+) -> int:
+    """Run a job with these arguments: its exit code (docs/semantics.md lists them)."""
+    # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
+    console = Console(file=os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
+    if "--help" in argv or "-h" in argv:
+        console.print(job.usage, markup=False, soft_wrap=True)
+        for group in job.groups:
+            console.print(f"{group}: {', '.join(list_choices()[group])}", markup=False)
+        return 0
+    overrides = [argument for argument in argv if argument != "--settings"]
+    errors = Console(stderr=True, highlight=False)
+    try:
+        if "--settings" in argv:
+            console.out(OmegaConf.to_yaml(compose_settings(overrides, job.name, schema)), end="")
+            return 0
+        return run(load_settings(overrides, job.name, schema, check), console)
+    except Rank1BatchError as error:
+        errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        errors.print("interrupted: what was done is kept, and the same command goes on")
+        return INTERRUPTED

@@ -1,0 +1,128 @@
+"""Typed settings of any job: Hydra composes `conf/` and the command line into a dataclass.
+
+A job's settings are a dataclass of plain values, or of groups that are dataclasses themselves, and a
+file `conf/<job>.yaml` that extends it. All problems are told at once, each in one sentence.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_origin
+
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rank1_batch.errors import SettingsError
+
+T = TypeVar("T")
+
+
+def load_settings(overrides: Sequence[str], job: str, schema: type[T], check: Callable[[T], list[str]]) -> T:
+    """The settings of a job for a list of Hydra overrides.
+
+    `check` says what is wrong with them, one sentence a problem. Raises SettingsError with every
+    problem found.
+    """
+    config = compose_settings(overrides, job, schema)
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise SettingsError([f"{key} must be given: {key}=…" for key in missing])
+    settings = OmegaConf.to_object(config)
+    if not isinstance(settings, schema):
+        raise TypeError(f"conf/{job}.yaml does not extend {schema.__name__}")
+    problems = check(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def compose_settings(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
+    """The composed settings before they are checked. Raises SettingsError for a key or choice that is not there."""
+    ConfigStore.instance().store(name=f"{job}_schema", node=schema)
+    open_keys = tuple(_open_keys(schema))
+    try:
+        with initialize_config_dir(str(find_conf_folder()), version_base="1.3"):
+            config = compose(job, overrides=[_open(text, open_keys) for text in overrides])
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError([_explain(error, schema)]) from error
+    # A plus sign adds a key that no dataclass has, and nothing would ever read it.
+    unknown = [_explain_key(key, schema) for key in _find_unknown_keys(config, schema)]
+    if unknown:
+        raise SettingsError(unknown)
+    return config
+
+
+def find_conf_folder() -> Path:
+    """The folder of choices: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package.parent / "conf", package / "conf") if folder.is_dir())
+
+
+def list_choices() -> dict[str, list[str]]:
+    """The groups under `conf/` and the choices of each."""
+    groups = sorted(folder for folder in find_conf_folder().iterdir() if folder.is_dir())
+    return {group.name: sorted(file.stem for file in group.glob("*.yaml")) for group in groups}
+
+
+def _open_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
+    """Settings that are mappings: their keys are the user's own."""
+    for field in fields(schema):
+        if get_origin(field.type) is dict:
+            yield f"{prefix}{field.name}"
+        elif is_dataclass(field.type) and isinstance(field.type, type):
+            yield from _open_keys(field.type, f"{prefix}{field.name}.")
+
+
+def _open(override: str, open_keys: Sequence[str]) -> str:
+    """Hydra would want a plus sign before a new key of a mapping."""
+    return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
+
+
+def _find_unknown_keys(config: DictConfig, schema: type[Any]) -> list[str]:
+    """Keys of the composed settings that the schema does not have."""
+    known = OmegaConf.structured(schema)
+    unknown = [str(key) for key in set(config) - set(known)]
+    for group in _groups(schema):
+        # Sets, because `in` says no for a key whose value is MISSING.
+        unknown += [f"{group}.{key}" for key in set(config[group]) - set(known[group])]
+    return sorted(unknown)
+
+
+def _groups(schema: type[Any]) -> Mapping[str, Any]:
+    return {field.name: field.type for field in fields(schema) if is_dataclass(field.type)}
+
+
+def _explain(error: Exception, schema: type[Any]) -> str:
+    """Hydra's message in one sentence, with the nearest right word where a word was mistyped."""
+    # The reason is in OmegaConf's own error, which Hydra keeps as the cause.
+    text = f"{error}\n{error.__cause__ or ''}".strip()
+    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if choice and choice[1] in list_choices():
+        names = list_choices()[choice[1]]
+        return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; quote a value that has = , or spaces in it: 'key=\"a=b\"'"
+    full = re.search(r"full_key: (\S+)", text)
+    if full and re.search(r"Key '[^']+' (?:is )?not in", text):
+        return _explain_key(full[1], schema)
+    reason = str(error.__cause__ or error).strip().split("\n")[0]
+    return f"{full[1]}: {reason}" if full else " ".join(reason.split())
+
+
+def _explain_key(key: str, schema: type[Any]) -> str:
+    return f"{key}: no such setting{_nearest(key.rpartition('.')[2], _all_keys(schema))}"
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _all_keys(schema: type[Any]) -> list[str]:
+    own = {field.name for field in fields(schema)}
+    return sorted(own.union(*({field.name for field in fields(group)} for group in _groups(schema).values())))

@@ -1,0 +1,53 @@
+"""The command line that all jobs share."""
+
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from rank1_batch.command import INTERRUPTED, Job, run_command
+from rank1_batch.config import RerankConfig, check_config
+from rank1_batch.errors import StorageError
+
+PATHS = ("input.path=pairs", "output.path=judged")
+
+
+def start(argv: Sequence[str], raised: BaseException | None = None) -> int:
+    def run(config: RerankConfig, console: Console) -> int:
+        console.print(f"reading {config.input.path}")
+        if raised:
+            raise raised
+        return 3
+
+    return run_command(Job("rerank", "usage: …", ("policy",)), argv, RerankConfig, check_config, run)
+
+
+def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(PATHS) == 3
+    assert capfd.readouterr().out == "reading pairs\n"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_the_usage_and_the_choices_and_runs_nothing(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert start([flag]) == 0
+    assert capfd.readouterr().out == "usage: …\npolicy: full, no_think\n"
+
+
+def test_settings_are_printed_as_they_would_be_and_nothing_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(["--settings", "policy=no_think", *PATHS]) == 0
+    assert "path: pairs" in capfd.readouterr().out
+
+
+def test_an_error_of_ours_is_a_sentence_and_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(PATHS, StorageError("s3://bucket: no answer")) == StorageError.exit_code
+    assert capfd.readouterr().err == "error: s3://bucket: no answer\n"
+
+
+def test_wrong_settings_run_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(["modle=x", *PATHS]) == 2
+    assert capfd.readouterr().out == ""
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(PATHS, KeyboardInterrupt()) == INTERRUPTED
+    assert "the same command goes on" in capfd.readouterr().err
