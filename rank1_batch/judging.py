@@ -3,14 +3,13 @@
 Drives any `Engine`; knows nothing about vLLM, Ray, files or tables.
 """
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from rank1_batch.errors import RowError
 from rank1_batch.parsing import close_reasoning
-from rank1_batch.prompts import Prompt, combine_query, combine_title, join_pieces, render_prompt
+from rank1_batch.prompts import ControlTokens, Prompt, combine_query, combine_title, join_pieces, render_prompt
 from rank1_batch.scoring import Verdict, score_verdict
 
 CLOSING_TOKENS = 8
@@ -77,8 +76,8 @@ class Engine(Protocol):
     max_model_len: int
     begin_ids: Sequence[int]
     """Ids that stand before every prompt (a BOS token, for the models that want one)."""
-    control: re.Pattern[str]
-    """Matches the spelling of every control token of the tokenizer."""
+    control: ControlTokens
+    """The control tokens of the tokenizer, which text of users must not spell."""
     prompt_tokens: int
     """Tokens of all prompts that were answered so far, of both kinds."""
     cached_tokens: int
