@@ -163,6 +163,13 @@ def failed_judgment(error: str) -> Judgment:
     return Judgment(None, None, None, None, Finish.ERROR, None, 0, 0, passage_truncated=False, error=error)
 
 
+def read_verdict(judgment: Judgment) -> Verdict | None:
+    """The two logprobs of a judgment; None on error."""
+    if judgment.true_logprob is None or judgment.false_logprob is None:
+        return None
+    return Verdict(judgment.true_logprob, judgment.false_logprob)
+
+
 def _encode_pieces(engine: Engine, pieces: Sequence[str]) -> list[int]:
     return [token for piece in pieces for token in engine.encode(piece)]
 

@@ -31,7 +31,10 @@ COUNTS_KEY = b"rank1_batch"
 
 
 class Counts(NamedTuple):
-    """What was counted over judged rows; adds up over units. Tokens are those that were asked for."""
+    """What was counted over judged rows; adds up over units. Tokens are those that were asked for.
+
+    What a later version counts is 0 in units that an earlier one committed.
+    """
 
     rows: int = 0
     errors: int = 0
@@ -41,6 +44,8 @@ class Counts(NamedTuple):
     true_labels: int = 0
     prompt_tokens: int = 0
     trace_tokens: int = 0
+    saturated: int = 0
+    stray: int = 0
 
 
 def add_counts(a: Counts, b: Counts) -> Counts:

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from rank1_batch.config import RerankConfig
+from rank1_batch.config import GatesConfig, RerankConfig
 from rank1_batch.errors import ErrorRateError
+from rank1_batch.gates import FAIL, check_gates, list_failures
 from rank1_batch.manifest import (
     SUCCESS_PATH,
     SUMMARY_PATH,
@@ -28,7 +29,7 @@ from rank1_batch.storage import Store, delete_file, open_store, read_bytes, writ
 from rank1_batch.units import Unit
 from rank1_batch.versions import find_versions
 
-DONE, BAD_INPUT_SKIPPED = 0, 3
+DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
 
 class Outcome(NamedTuple):
@@ -53,18 +54,22 @@ class _Work(NamedTuple):
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every row in has its row out."""
     work = _plan(config)
-    if not work.pending and (summary := _read_summary(work.output)):
+    if not work.pending and (summary := _read_summary(work.output, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     _tell_plan(work, console)
     judged = _judge(work, config, console) if work.pending else Judged()
-    return _finish(work, judged)
+    return _finish(work, judged, config.gates)
 
 
-def _read_summary(output: Store) -> dict[str, Any] | None:
-    """The summary of a job that came to its end; None where it did not."""
+def _read_summary(output: Store, gates: GatesConfig) -> dict[str, Any] | None:
+    """The summary of a job that came to its end; None where it did not, or its gates had other limits."""
     summary = read_bytes(output, SUMMARY_PATH)
-    ended = read_bytes(output, SUCCESS_PATH) is not None
-    return dict(json.loads(summary)) if summary and ended else None
+    if summary is None or read_bytes(output, SUCCESS_PATH) is None:
+        return None
+    found = dict(json.loads(summary))
+    counts = Counts(*(found.get(name, 0) for name in Counts._fields))
+    same = found.get("gates") == [gate._asdict() for gate in check_gates(counts, gates)]
+    return found if same else None
 
 
 def _plan(config: RerankConfig) -> _Work:
@@ -127,8 +132,8 @@ def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
         )
 
 
-def _finish(work: _Work, judged: Judged) -> Outcome:
-    """Check that every row is there, rank, and write the summary."""
+def _finish(work: _Work, judged: Judged, limits: GatesConfig) -> Outcome:
+    """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
     start = time.monotonic()
     unread = {unit_id for unit_id, _ in judged.failures}
     units = [unit for unit in work.units if unit.unit_id not in unread]
@@ -137,10 +142,15 @@ def _finish(work: _Work, judged: Judged) -> Outcome:
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
-    summary = build_summary(counts, ranked, judged, seconds, bad_files)
+    gates = check_gates(counts, limits)
+    failed = list_failures(gates, FAIL)
+    summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
+    if failed:  # an earlier run's, with other limits
+        delete_file(work.output, SUCCESS_PATH)
     write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
-    write_bytes(work.output, SUCCESS_PATH, b"")
-    return Outcome(summary, _exit_code(summary))
+    if not failed:
+        write_bytes(work.output, SUCCESS_PATH, b"")
+    return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
 
 
 def _exit_code(summary: dict[str, Any]) -> int:

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 from rank1_batch.config import RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
-from rank1_batch.judging import Finish, Judgment, failed_judgment
+from rank1_batch.judging import Finish, Judgment, failed_judgment, read_verdict
 from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
 from rank1_batch.replica import Replica
 from rank1_batch.schema import build_judgments, read_pairs
+from rank1_batch.scoring import is_saturated, is_stray
 from rank1_batch.storage import open_store
 from rank1_batch.texts import UnitReader
 from rank1_batch.units import Unit
@@ -130,6 +131,8 @@ def count_judgments(judgments: list[Judgment]) -> Counts:
         true_labels=sum(bool(judgment.label) for judgment in judgments),
         prompt_tokens=sum(judgment.prompt_tokens for judgment in judgments),
         trace_tokens=sum(judgment.trace_tokens for judgment in judgments),
+        saturated=sum(judgment.score is not None and is_saturated(judgment.score) for judgment in judgments),
+        stray=sum(verdict is not None and is_stray(verdict) for verdict in map(read_verdict, judgments)),
     )
 
 
