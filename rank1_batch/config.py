@@ -125,6 +125,14 @@ class GatesConfig:
 
 
 @dataclass
+class GoldenConfig:
+    """Pairs with known scores, which every replica judges before it works: `tolerance` is on the score."""
+
+    path: str | None = None
+    tolerance: float = 0.1
+
+
+@dataclass
 class RunConfig:
     """How this run behaves: nothing here can change a score."""
 
@@ -144,6 +152,7 @@ class RerankConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     gates: GatesConfig = field(default_factory=GatesConfig)
+    golden: GoldenConfig = field(default_factory=GoldenConfig)
     run: RunConfig = field(default_factory=RunConfig)
 
 
@@ -159,11 +168,7 @@ def check_config(config: RerankConfig) -> list[str]:
     if slot is not None and QUERY_SLOT not in slot:
         problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
     return (
-        problems
-        + _check_model(config)
-        + _check_data(config)
-        + _check_cluster(config.cluster)
-        + _check_gates(config.gates)
+        problems + _check_model(config) + _check_data(config) + _check_cluster(config.cluster) + _check_health(config)
     )
 
 
@@ -238,10 +243,13 @@ def _check_cluster(cluster: ClusterConfig) -> list[str]:
     return []
 
 
-def _check_gates(gates: GatesConfig) -> list[str]:
-    return [
+def _check_health(config: RerankConfig) -> list[str]:
+    problems = [
         f"gates.{severity}.{name} is {limit:g}, but must be a share between 0 and 1"
-        for severity, limits in asdict(gates).items()
+        for severity, limits in asdict(config.gates).items()
         for name, limit in limits.items()
         if limit is not None and not 0 <= limit <= 1
     ]
+    if not 0 <= config.golden.tolerance < 1:
+        problems.append(f"golden.tolerance is {config.golden.tolerance:g}, but must be at least 0 and less than 1")
+    return problems

@@ -13,6 +13,7 @@ from rank1_batch.parsing import close_reasoning
 from rank1_batch.prompts import Prompt, combine_query, combine_title, join_pieces, render_prompt
 from rank1_batch.scoring import Verdict, score_verdict
 
+THINK_END = "</think>"
 CLOSING_TOKENS = 8
 """Room kept free after the reasoning for the newlines, `</think>` (at most 3 tokens) and the verdict."""
 
@@ -121,6 +122,24 @@ async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
         else:
             room = engine.max_model_len - len(prompt) - CLOSING_TOKENS
             reasoning = await engine.reason(prompt, min(policy.max_thinking_tokens, room))
+        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        return _judgment(policy, len(prompt), truncated, reasoning, verdict)
+    except RowError as error:
+        return failed_judgment(str(error))
+
+
+async def judge_given_trace(
+    engine: Engine, pair: Pair, policy: Policy, trace: str | None, *, complete: bool
+) -> Judgment:
+    """The judgment of a pair whose reasoning is known: the verdict alone is asked for. Errors as in `judge_pair`.
+
+    It is `judge_pair`'s own where the text of a complete trace is tokenised as it was generated, which
+    `trace_tokens` tells. `trace` is None without reasoning.
+    """
+    try:
+        prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
+        ids = engine.encode(f"{trace}{THINK_END}" if complete else trace or "")
+        reasoning = Reasoning(ids, trace or "", len(ids), complete)
         verdict = await engine.verdict(_close(engine, prompt, reasoning))
         return _judgment(policy, len(prompt), truncated, reasoning, verdict)
     except RowError as error:

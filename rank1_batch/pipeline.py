@@ -9,6 +9,7 @@ from rich.console import Console
 from rank1_batch.config import GatesConfig, RerankConfig
 from rank1_batch.errors import ErrorRateError
 from rank1_batch.gates import FAIL, check_gates, list_failures
+from rank1_batch.golden import GoldenSet, read_golden
 from rank1_batch.manifest import (
     SUCCESS_PATH,
     SUMMARY_PATH,
@@ -41,7 +42,10 @@ class Outcome(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What there is to do: all units, those without judgments, and how long planning took."""
+    """What there is to do: all units, those without judgments, and how long planning took.
+
+    `golden` is what every replica judges before it works.
+    """
 
     input_url: str
     output: Store
@@ -49,6 +53,7 @@ class _Work(NamedTuple):
     pending: list[Unit]
     bad_files: list[str]
     plan_s: float
+    golden: GoldenSet | None
 
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
@@ -78,10 +83,12 @@ def _plan(config: RerankConfig) -> _Work:
     output = open_store(config.output.path)
     planned = read_plan(output)
     plan = plan_units(source, files, config.input, planned)
-    check_output(output, build_fingerprint(config), fresh=config.run.fresh)
+    fingerprint = build_fingerprint(config)
+    check_output(output, fingerprint, fresh=config.run.fresh)
+    golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
     committed = committed_units(output)
     pending = [unit for unit in plan.units if unit.unit_id not in committed]
-    return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start)
+    return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start, golden)
 
 
 def _tell_plan(work: _Work, console: Console) -> None:
@@ -103,7 +110,7 @@ def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
     before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
     total = sum(unit.pairs for unit in work.units)
     _check_error_rate(before, total, config.output.max_error_rate)
-    spec = JudgeSpec(config, work.input_url, work.output.url, find_versions())
+    spec = JudgeSpec(config, work.input_url, work.output.url, find_versions(), work.golden)
     with connect(config.cluster, config.engine) as logs:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         claim_output(work.output, build_fingerprint(config))

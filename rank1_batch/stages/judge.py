@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from rank1_batch.config import RerankConfig
+from rank1_batch.config import GoldenConfig, RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
+from rank1_batch.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.judging import Finish, Judgment, failed_judgment, read_verdict
 from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
 from rank1_batch.replica import Replica
@@ -34,6 +35,7 @@ class JudgeSpec(NamedTuple):
     input_url: str
     output_url: str
     versions: dict[str, str]
+    golden: GoldenSet | None = None
 
 
 class Receipt(NamedTuple):
@@ -61,6 +63,7 @@ class JudgeUnits:
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
         self._in_flight: dict[str, Unit] = {}
         self._replica = Replica(spec.config)
+        self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
         self._told = self._replica.usage()
 
@@ -113,6 +116,13 @@ class JudgeUnits:
             record_deaths(self._output, list(self._in_flight), uuid.uuid4().hex)
             logging.shutdown()
             os._exit(1)
+
+    def _check_golden(self, settings: GoldenConfig) -> None:
+        """Raises GoldenError where this replica scores the golden pairs otherwise."""
+        golden = self._spec.golden
+        if golden is not None:
+            judgments = self._replica.judge_given(given_traces(golden))
+            check_scores(golden, judgments, settings, self._node)
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
