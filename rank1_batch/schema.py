@@ -15,6 +15,7 @@ QUERY_ID, QUERY, DOC_ID, PASSAGE = "query_id", "query", "doc_id", "passage"
 TITLE, INSTRUCTION = "title", "instruction"
 FIRST_STAGE_SCORE, FIRST_STAGE_RANK = "first_stage_score", "first_stage_rank"
 CANDIDATES, CANDIDATE = "candidates", "candidate"
+PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED = "prompt_tokens", "trace_tokens", "passage_truncated"
 UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
 
 REQUIRED = (QUERY_ID, QUERY, DOC_ID, PASSAGE)
