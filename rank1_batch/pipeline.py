@@ -25,6 +25,8 @@ from rank1_batch.manifest import (
     write_plan,
 )
 from rank1_batch.progress import JobProgress
+from rank1_batch.recorded import record_settings
+from rank1_batch.redoing import Redo
 from rank1_batch.stages.finish import Judged, add_receipt, build_summary, count_committed
 from rank1_batch.stages.judge import JudgeSpec
 from rank1_batch.stages.plan import open_input, plan_units
@@ -49,7 +51,7 @@ class Work(NamedTuple):
     """What there is to do: all units, those without judgments, and how long planning took.
 
     `planned` are the units of the plan as it stands in the output; `golden` is what every replica
-    judges before it works.
+    judges before it works; `redo` what to judge again, where only rows that were judged are pending.
     """
 
     input_url: str
@@ -59,7 +61,8 @@ class Work(NamedTuple):
     pending: list[Unit]
     bad_files: list[str]
     plan_s: float
-    golden: GoldenSet | None
+    golden: GoldenSet | None = None
+    redo: Redo | None = None
 
     def count_pairs(self) -> int:
         """Rows of the whole job."""
@@ -111,7 +114,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     from rank1_batch.stages.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
-    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden)
+    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), None
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s):
@@ -199,6 +202,7 @@ def _claim(work: Work, config: RerankConfig) -> Work:
         work = _plan(config)
     if work.units != work.planned:
         write_plan(work.output, work.units)
+    record_settings(work.output, config)
     delete_file(work.output, SUCCESS_PATH)
     return work._replace(pending=_find_pending(work.output, work.units))
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rank1_batch.judging import Judgment, Pair
+from rank1_batch.judging import Finish, Judgment, Pair
 
 QUERY_ID, QUERY, DOC_ID, PASSAGE = "query_id", "query", "doc_id", "passage"
 TITLE, INSTRUCTION = "title", "instruction"
@@ -131,6 +131,13 @@ def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str
     columns[FIRST_STAGE_RANK] = _optional(table, FIRST_STAGE_RANK, pa.int64())
     columns[FIRST_STAGE_SCORE] = _optional(table, FIRST_STAGE_SCORE, pa.float64())
     return pa.table({**columns, **{name: table[name] for name in keep}})
+
+
+def parse_judgments(table: pa.Table) -> list[Judgment]:
+    """The judgments of a committed unit, as they were when `build_judgments` wrote them."""
+    rows = zip(*(table[name].to_pylist() for name in JUDGMENT_TYPES), strict=True)
+    found = (Judgment(*row) for row in rows)
+    return [judgment._replace(finish=Finish(judgment.finish)) for judgment in found]
 
 
 def is_text(kind: pa.DataType) -> bool:

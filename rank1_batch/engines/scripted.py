@@ -53,11 +53,16 @@ class ScriptedEngine:
         return ids + list(text[start:].encode(errors="replace"))
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
-        """Some sentences that the prompt's hash chooses; cut where they exceed `max_tokens`."""
-        digest = await self._ask(prompt)
+        """Some sentences that the prompt's hash chooses; cut where they exceed `max_tokens`.
+
+        As with any greedy model, a prompt that ends in their beginning gets the rest of them.
+        """
+        asked, begun = _split_begun(prompt)
+        digest = await self._ask(asked)
         count = 1 + digest[0] % MOST_SENTENCES
         text = "\n" + " ".join(_SENTENCES[digest[1 + i] % len(_SENTENCES)] for i in range(count)) + "\n"
         ids = [*text.encode(), CLOSE]
+        ids = ids[len(begun) :] if ids[: len(begun)] == begun else ids
         complete = len(ids) <= max_tokens
         ids = ids[:max_tokens]
         await asyncio.sleep(self._seconds_per_token * len(ids))
@@ -81,6 +86,13 @@ class ScriptedEngine:
         if self._fail_on and self._fail_on in data:
             raise RowError("the scripted engine was told to fail on this row")
         return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _split_begun(prompt: Sequence[int]) -> tuple[list[int], list[int]]:
+    """A prompt up to its `<think>`, and what was reasoned after it."""
+    ids = list(prompt)
+    end = len(ids) - ids[::-1].index(THINK) if THINK in ids else len(ids)
+    return ids[:end], ids[end:]
 
 
 def _bytes(ids: Sequence[int]) -> bytes:

@@ -6,21 +6,24 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
+
+import pyarrow as pa
 
 from rank1_batch.config import GoldenConfig, RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
 from rank1_batch.golden import GoldenSet, check_scores, given_traces
-from rank1_batch.judging import Finish, Judgment, failed_judgment, read_verdict
+from rank1_batch.judging import Finish, Judgment, Pair, failed_judgment, read_verdict
 from rank1_batch.lease import may_go_on
-from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
+from rank1_batch.manifest import Counts, commit_unit, count_deaths, read_generation, record_deaths
+from rank1_batch.redoing import Redo, begin_again, put_back, select_rows
 from rank1_batch.replica import Replica
-from rank1_batch.schema import build_judgments, read_pairs
+from rank1_batch.schema import build_judgments, parse_judgments, read_pairs
 from rank1_batch.scoring import is_saturated, is_stray
 from rank1_batch.storage import open_store
-from rank1_batch.texts import UnitReader
+from rank1_batch.texts import UnitReader, read_judgments
 from rank1_batch.units import Unit
 from rank1_batch.versions import compare_versions, find_versions
 
@@ -40,6 +43,7 @@ class JudgeSpec(NamedTuple):
     run_id: str
     versions: dict[str, str]
     golden: GoldenSet | None = None
+    redo: Redo | None = None
 
 
 class Receipt(NamedTuple):
@@ -112,16 +116,29 @@ class JudgeUnits:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
             return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, failure=str(error))
-        if self._deaths.get(unit.unit_id, 0) >= MOST_DEATHS:
-            reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
-            judgments = [failed_judgment(reason)] * len(table)
-        else:
-            judgments = self._replica.judge(read_pairs(table))
+        judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
         counts = count_judgments(judgments)
-        won = commit_unit(self._output, unit, build_judgments(table, judgments, unit.unit_id, keep), counts)
+        built = build_judgments(table, judgments, unit.unit_id, keep)
+        won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
         seconds = time.monotonic() - start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, seconds, *self._new_usage())
+
+    def _judge_rows(self, unit: Unit, rows: Sequence[Pair | str]) -> list[Judgment]:
+        if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
+            return self._replica.judge(rows)
+        reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
+        return [failed_judgment(reason)] * len(rows)
+
+    def _judge_again(self, unit: Unit, table: pa.Table) -> list[Judgment]:
+        """The judgments of a committed unit, with those that the redo selects made anew."""
+        committed = read_judgments(self._output, unit)
+        before = parse_judgments(committed)
+        if self._spec.redo is None or self._spec.redo.generation <= read_generation(committed.schema.metadata):
+            return before  # judged again already: the replica died before it could say so
+        selected = select_rows(committed, self._spec.redo.where)
+        rows = begin_again(read_pairs(table), before)
+        return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
 
     def _new_usage(self) -> tuple[int, int]:
         """Tokens sent and found in the cache since this was last asked."""

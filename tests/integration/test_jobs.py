@@ -162,6 +162,34 @@ def test_sigterm_ends_a_job_with_nothing_under_way_and_the_same_command_goes_on(
     assert before.items() <= {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*")}.items()
 
 
+def test_rows_judged_again_are_as_if_they_had_been_given_the_larger_budget_at_once(
+    settings: list[str], run_job: Run, tmp_path: Path
+) -> None:
+    assert run_job(*settings)[0] == 0
+    first = judged(settings)
+    closed = [row["trace_tokens"] for row in first.to_pylist() if row["finish"] == "closed"]
+    assert closed
+    where = ["where=finish = 'closed' and query_id <> 'q1'", "policy.max_thinking_tokens=1000"]
+    place = [f"output.path={output(settings)}", f"cluster.address={value(settings, 'cluster.address')}"]
+    code, printed = run_job(*place, *where, name="redo")
+    assert code == 0, printed
+    again = judged(settings)
+    code, printed = run_job(*place, *where, name="redo")
+    assert code == 0
+    assert "nothing to do" in printed
+
+    at_once = [*settings, "policy.max_thinking_tokens=1000", f"output.path={tmp_path / 'at_once'}"]
+    assert run_job(*at_once)[0] == 0
+    large = pq.read_table(tmp_path / "at_once" / "judgments")
+    old, new, expected = (
+        {(row["unit_id"], row["row"]): row for row in table.to_pylist()} for table in (first, again, large)
+    )
+    chosen = {key for key, row in old.items() if row["finish"] == "closed" and row["query_id"] != "q1"}
+    assert new == {**old, **{key: expected[key] for key in chosen}}
+    assert read_summary(settings)["closed"] == sum(row["finish"] == "closed" for row in new.values()) > 0
+    assert pq.read_table(output(settings) / "ranking").num_rows == 600
+
+
 def test_a_damaged_file_ends_the_job_or_is_left_out(settings: list[str], run_job: Run) -> None:
     damaged = Path(value(settings, "input.path")) / "1.parquet"
     damaged.write_bytes(damaged.read_bytes()[:-20])
