@@ -71,7 +71,7 @@ def read_query_ends(store: Store, path: str, column: str) -> list[int]:
     """The ascending row numbers at which a run of equal values of `column` ends."""
     ends: list[int] = []
     last, row = None, 0
-    for batch in _batches(store, path, [column]):
+    for batch in read_batches(store, path, [column]):
         values = _plain(batch.column(0))
         if row and len(values) and values[0].as_py() == last:
             ends.pop()
@@ -87,9 +87,16 @@ def read_list_sizes(store: Store, path: str, column: str) -> list[int]:
     sizes: list[int] = []
     schema = open_parquet(store, path).schema
     leaf = next(schema.column(i).path for i in range(len(schema)) if schema.column(i).path.startswith(f"{column}."))
-    for batch in _batches(store, path, [leaf]):
+    for batch in read_batches(store, path, [leaf]):
         sizes += [size or 0 for size in pc.list_value_length(batch.column(0)).to_pylist()]
     return sizes
+
+
+def read_batches(store: Store, path: str, columns: list[str], rows: int = 64 * 1024) -> Iterator[pa.RecordBatch]:
+    """The file's rows from the first on, at most so many at a time."""
+    batches = open_parquet(store, path, stream=True).iter_batches(rows, columns=columns)
+    while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
+        yield batch
 
 
 class RowReader:
@@ -201,12 +208,6 @@ def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.F
         return pq.read_metadata(io.BytesIO(tail))
     except (pa.ArrowInvalid, OSError) as error:
         return BadFileError(f"{where}: no readable Parquet file ({file.size_bytes} bytes): {error}")
-
-
-def _batches(store: Store, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    batches = open_parquet(store, path, stream=True).iter_batches(64 * 1024, columns=columns)
-    while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
-        yield batch
 
 
 def _plain(values: pa.Array) -> pa.Array:
