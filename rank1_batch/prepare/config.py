@@ -1,5 +1,6 @@
 """The settings of `jobs.prepare`, and what is checked before anything is read."""
 
+from collections import Counter
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -48,12 +49,12 @@ class PrepareConfig:
     queries: Any = MISSING
     corpus: Any = MISSING
     instructions: Any = None
-    run_format: RunFormat = RunFormat.AUTO
+    run_format: str = "auto"
     depth: int | None = None
     run_columns: dict[str, str] = field(default_factory=dict)
     queries_columns: dict[str, str] = field(default_factory=dict)
     corpus_columns: dict[str, str] = field(default_factory=dict)
-    on_problem: OnProblem = OnProblem.LEAVE_OUT
+    on_problem: str = "leave_out"
     memory_gb: float = 4.0
     scratch: str | None = None
     output: ShardsConfig = field(default_factory=ShardsConfig)
@@ -75,9 +76,37 @@ def check_config(config: PrepareConfig) -> list[str]:
         value = getattr(config, name)
         if not list_paths(value) and not (name == "instructions" and value is None):
             problems.append(f"{name} must be a path or a list of paths")
+    for name, choices in (("run_format", RunFormat), ("on_problem", OnProblem)):
+        if (value := getattr(config, name)) not in list(choices):
+            problems.append(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
+    return problems + _check_columns(config) + _check_numbers(config)
+
+
+def list_paths(value: Any) -> list[str]:
+    """A source as a list of paths, whatever form it was given in; empty where it is none."""
+    paths = value if isinstance(value, list) else [value]
+    return [str(path) for path in paths] if all(isinstance(path, str) and path for path in paths) else []
+
+
+def shaping_settings(config: PrepareConfig) -> dict[str, Any]:
+    """The settings that can change what is in a shard, besides the sources themselves."""
+    names = ("run_format", "depth", *COLUMNS, "on_problem")
+    return {name: asdict(config)[name] for name in names} | {"shard_rows": config.output.shard_rows}
+
+
+def _check_columns(config: PrepareConfig) -> list[str]:
+    problems = []
     for name, known in COLUMNS.items():
-        unknown = [key for key in getattr(config, name) if key not in known]
+        mapping: dict[str, str] = getattr(config, name)
+        unknown = [key for key in mapping if key not in known]
         problems += [f"{name}.{key}: no such column; there are {', '.join(known)}" for key in unknown]
+        twice = [column for column, times in Counter(mapping.values()).items() if times > 1]
+        problems += [f"{name}: {column} is given to two columns" for column in twice]
+    return problems
+
+
+def _check_numbers(config: PrepareConfig) -> list[str]:
+    problems = []
     if config.depth is not None and config.depth < 1:
         problems.append(f"depth is {config.depth}, but must be at least 1")
     if config.output.shard_rows < 1:
@@ -85,15 +114,3 @@ def check_config(config: PrepareConfig) -> list[str]:
     if config.memory_gb < LEAST_MEMORY_GB:
         problems.append(f"memory_gb is {config.memory_gb:g}, but must be at least {LEAST_MEMORY_GB:g}")
     return problems
-
-
-def list_paths(value: Any) -> list[str]:
-    """A source as a list of paths, whatever form it was given in; empty where it is none."""
-    paths = value if isinstance(value, list) else [value]
-    return [str(path) for path in paths] if all(isinstance(path, str | int) and str(path) for path in paths) else []
-
-
-def shaping_settings(config: PrepareConfig) -> dict[str, Any]:
-    """The settings that can change what is in a shard, besides the sources themselves."""
-    names = ("run_format", "depth", *COLUMNS, "on_problem")
-    return {name: asdict(config)[name] for name in names} | {"shard_rows": config.output.shard_rows}

@@ -11,7 +11,7 @@ from rich.console import Console
 from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.lines import BrokenLines
 from rank1_batch.manifest import SUCCESS_PATH, SUMMARY_PATH, list_differences, to_parquet
-from rank1_batch.prepare.config import OnProblem, PrepareConfig, shaping_settings
+from rank1_batch.prepare.config import OnProblem, PrepareConfig, RunFormat, shaping_settings
 from rank1_batch.prepare.join import Found, Join, open_join
 from rank1_batch.prepare.records import INSTRUCTIONS, PASSAGES, QUERIES
 from rank1_batch.prepare.runs import read_run
@@ -58,7 +58,7 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         check_found(found, problems, config)
         create_bytes(output, JOB_PATH, json.dumps(record, indent=2, sort_keys=True).encode())
         shards = pairs = 0
-        for shard in cut_shards(join.stream_pairs(config.on_problem), config.output.shard_rows):
+        for shard in cut_shards(join.stream_pairs(keep=config.on_problem == OnProblem.KEEP), config.output.shard_rows):
             write_shard(output, shards, shard, first_stage)
             shards, pairs = shards + 1, pairs + len(shard)
     told = {
@@ -86,7 +86,7 @@ def find_all_sources(config: PrepareConfig) -> Sources:
             if name == "run":
                 for source in found[name]:
                     if isinstance(source, FileSource):
-                        find_run_format(source.file.path, config.run_format)
+                        find_run_format(source.file.path, RunFormat(config.run_format))
         except SettingsError as error:
             problems += error.problems
     if problems:
@@ -126,7 +126,8 @@ def check_output(output: Store, record: Mapping[str, Any], sources: Sources) -> 
 def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> int:
     """Read every source once, the corpus last; the number of its passages. Raises BadFileError for broken lines."""
     broken = BrokenLines()
-    join.load_run(read_run(sources.run, config.run_format, config.run_columns, broken), config.depth)
+    run = read_run(sources.run, RunFormat(config.run_format), config.run_columns, broken)
+    join.load_run(run, config.depth)
     join.load_queries(read_texts(sources.queries, QUERIES, config.queries_columns, broken))
     join.load_instructions(read_texts(sources.instructions, INSTRUCTIONS, {}, broken))
     broken.check()
@@ -145,7 +146,7 @@ def check_found(found: Found, problems: pa.Table, config: PrepareConfig) -> None
     """Raises SettingsError where nothing would come of it, or where problems are to be an error."""
     if not found.candidates:
         raise SettingsError(["run: it holds no candidates"])
-    if problems.num_rows and (config.on_problem is OnProblem.FAIL or not found.pairs):
+    if problems.num_rows and (config.on_problem == OnProblem.FAIL or not found.pairs):
         counts = ", ".join(f"{count} {kind}" for kind, count in count_problems(problems).items())
         first = [_tell(row) for row in problems.slice(0, PROBLEMS_TOLD).to_pylist()]
         more = [f"… {problems.num_rows} in all"] if problems.num_rows > len(first) else []

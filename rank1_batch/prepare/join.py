@@ -20,7 +20,6 @@ import duckdb
 import pyarrow as pa
 
 from rank1_batch.errors import Rank1BatchError, SettingsError, StorageError
-from rank1_batch.prepare.config import OnProblem
 from rank1_batch.prepare.runs import RUN_SCHEMA
 from rank1_batch.prepare.texts import TEXT_SCHEMA
 
@@ -139,9 +138,9 @@ class Join:
         """
         return self._ask(PROBLEMS, {}).read_all().cast(PROBLEM_SCHEMA)
 
-    def stream_pairs(self, on_problem: OnProblem) -> Iterator[pa.RecordBatch]:
-        """The pairs by query_id and first-stage rank. Those without text only where problems are kept."""
-        reader = self._ask(PAIRS, {"keep": on_problem is OnProblem.KEEP})
+    def stream_pairs(self, *, keep: bool) -> Iterator[pa.RecordBatch]:
+        """The pairs by query_id and first-stage rank; those without text, too, where they are to be kept."""
+        reader = self._ask(PAIRS, {"keep": keep})
         while True:
             with _engine_errors():
                 batch = next(reader, None)

@@ -5,11 +5,10 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rank1_batch.errors import SettingsError, StorageError
-from rank1_batch.prepare.config import OnProblem
 from rank1_batch.prepare.join import Join, open_join
 from rank1_batch.prepare.runs import RUN_SCHEMA
 from rank1_batch.prepare.texts import TEXT_SCHEMA
@@ -52,8 +51,8 @@ def load(
     join.load_passages(batches(TEXT_SCHEMA, passages))
 
 
-def rows(join: Join, on_problem: OnProblem = OnProblem.LEAVE_OUT) -> list[dict[str, Any]]:
-    return [row for batch in join.stream_pairs(on_problem) for row in batch.to_pylist()]
+def rows(join: Join, *, keep: bool = False) -> list[dict[str, Any]]:
+    return [row for batch in join.stream_pairs(keep=keep) for row in batch.to_pylist()]
 
 
 def problems(join: Join) -> list[tuple[Any, ...]]:
@@ -79,6 +78,7 @@ def first_texts(found: list[Text]) -> dict[str, str | None]:
     return {text.key: text.text for text in reversed(found)}
 
 
+@settings(max_examples=20)  # each opens a database of its own
 @given(runs, st.integers(1, 3), text_lists, text_lists)
 def test_the_join_is_that_of_plain_python(
     run: list[Line], depth: int, queries: list[Text], passages: list[Text]
@@ -89,7 +89,7 @@ def test_the_join_is_that_of_plain_python(
     whole = [c for c in candidates if query_texts.get(c[0]) is not None and passage_texts.get(c[1]) is not None]
     with open_join(0.25, None) as join:
         load(join, run, depth, queries, passages)
-        pairs, kept, found, told = rows(join), rows(join, OnProblem.KEEP), join.count(), problems(join)
+        pairs, kept, found, told = rows(join), rows(join, keep=True), join.count(), problems(join)
     assert [(pair["query_id"], pair["doc_id"], pair["first_stage_rank"]) for pair in pairs] == whole
     assert [(pair["query"], pair["passage"]) for pair in pairs] == [
         (query_texts[query], passage_texts[doc]) for query, doc, _ in whole
