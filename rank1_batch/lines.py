@@ -5,16 +5,17 @@ Knows nothing about what a record means: its parser does.
 
 import io
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
 from rank1_batch.errors import BadFileError
-from rank1_batch.storage import Store, open_stream
+from rank1_batch.storage import Store, ask
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd"}
 """Ends of names, and what Arrow calls the compression."""
 LINES_TOLD, MOST_LINES = 10, 1000
+BUFFER_BYTES = 1024 * 1024
 BYTE_ORDER_MARK = "\ufeff"
 
 T = TypeVar("T")
@@ -86,10 +87,36 @@ def open_text(store: Store, path: str) -> io.BufferedReader:
     if kind is None:
         return file
     # Arrow's reader takes several members or frames in a row, and says so where the last is cut short.
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), kind), io.DEFAULT_BUFFER_SIZE * 64)
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), kind), BUFFER_BYTES)
+
+
+def open_stream(store: Store, path: str) -> io.BufferedReader:
+    """A file's bytes from its start on, fetched bit by bit. A request that fails is repeated as others are."""
+    file = ask(store, path, lambda: store.fs.open(store.locate(path), "rb"))
+    return io.BufferedReader(_Stream(store, path, file), BUFFER_BYTES)
 
 
 def strip_compression(path: str) -> str:
     """The name that a file would have if it were not compressed."""
     end = next((end for end in COMPRESSIONS if path.endswith(end)), "")
     return path.removesuffix(end)
+
+
+class _Stream(io.RawIOBase):
+    """A file of a store as Python's own reader wants it."""
+
+    def __init__(self, store: Store, path: str, file: Any) -> None:
+        self._store, self._path, self._file = store, path, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = ask(self._store, self._path, lambda: self._file.read(len(buffer)))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()

@@ -6,7 +6,6 @@ the store's usual files, never from our settings. Knows nothing about Parquet.
 
 import contextlib
 import datetime as dt
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -26,8 +25,6 @@ _RETRIES = stamina.RetryingCaller(attempts=6, timeout=300.0, wait_initial=0.5, w
 
 TRANSIENT_CODES = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "ConditionalRequestConflict"}
 """Codes with which an S3 server asks for another try."""
-
-STREAM_BUFFER_BYTES = 1024 * 1024
 
 T = TypeVar("T")
 Info = dict[str, Any]
@@ -107,12 +104,6 @@ def read_bytes(store: Store, path: str) -> bytes | None:
     return ask(store, path, lambda: _or_none(store.fs.cat_file, store.locate(path)))
 
 
-def open_stream(store: Store, path: str) -> io.BufferedReader:
-    """A file's bytes from its start on, fetched bit by bit. A request that fails is repeated as others are."""
-    file = ask(store, path, lambda: store.fs.open(store.locate(path), "rb"))
-    return io.BufferedReader(_Stream(store, path, file), STREAM_BUFFER_BYTES)
-
-
 def read_ranges(store: Store, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | Exception]:
     """Bytes `start` to `stop` of each (path, start, stop), all at once; an exception where one failed."""
     paths, starts, stops = ([*column] for column in zip(*ranges, strict=True))
@@ -149,26 +140,6 @@ def delete_file(store: Store, path: str) -> None:
     """Remove a file, if it is there."""
     with _errors(store, path), contextlib.suppress(FileNotFoundError):
         store.fs.rm_file(store.locate(path))
-
-
-class _Stream(io.RawIOBase):
-    """A file of a store as Python's own reader wants it."""
-
-    def __init__(self, store: Store, path: str, file: Any) -> None:
-        self._store, self._path, self._file = store, path, file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = ask(self._store, self._path, lambda: self._file.read(len(buffer)))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        if not self.closed:
-            self._file.close()
-        super().close()
 
 
 def _create(store: Store, path: str, data: bytes) -> None:

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from rank1_batch.errors import SettingsError
-from rank1_batch.lines import strip_compression
+from rank1_batch.lines import open_stream, strip_compression
 from rank1_batch.prepare.config import RunFormat, list_paths
-from rank1_batch.storage import FileInfo, Store, find_files, open_store, open_stream
+from rank1_batch.storage import FileInfo, Store, find_files, open_store
 
 DATASET_PREFIX = "ir_datasets:"
 PATHS_TOLD = 3

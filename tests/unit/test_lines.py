@@ -1,13 +1,17 @@
+import io
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pytest
+import stamina
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.lines import COMPRESSIONS, MOST_LINES, BrokenLines, read_lines, read_records, strip_compression
-from rank1_batch.storage import open_store
+from rank1_batch.storage import Store, open_store
 
 END_KINDS = [("", None), *COMPRESSIONS.items()]
 
@@ -94,3 +98,32 @@ def test_a_compressed_name_says_what_is_inside() -> None:
     assert [strip_compression(name) for name in ("a.tsv.gz", "a.tsv.zst", "a.tsv", "b/c.bz2")] == [
         "a.tsv", "a.tsv", "a.tsv", "b/c",
     ]  # fmt: skip
+
+
+class FailingReads(MemoryFileSystem):
+    """Every second read of a file fails, for want of an answer."""
+
+    cachable = False
+    store: ClassVar[dict[str, Any]] = {}
+
+    def _open(self, path: str, mode: str = "rb", **kwargs: object) -> "FailingFile":
+        return FailingFile(CONTENT)
+
+
+class FailingFile(io.BytesIO):
+    asked = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.asked += 1
+        if self.asked % 2:
+            raise TimeoutError("slow")
+        return super().read(min(size or 0, 1000))
+
+
+CONTENT = b"".join(b"line %d\n" % number for number in range(1000))
+
+
+def test_a_read_that_gets_no_answer_is_repeated_from_where_it_was() -> None:
+    store = Store(FailingReads(), "/bucket", "memory://bucket")
+    with stamina.set_testing(True, attempts=6):
+        assert list(read_lines(store, "a.txt")) == CONTENT.splitlines(keepends=True)
