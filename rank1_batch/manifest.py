@@ -22,6 +22,7 @@ from rank1_batch.units import Unit
 
 JOB_PATH, PLAN_PATH = "_rank1/job.json", "_rank1/units.parquet"
 DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
+FIRST_STAGES_PATH = "_rank1/first_stages.json"
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 RULES_VERSION = 1
 """Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
@@ -121,6 +122,16 @@ def write_plan(store: Store, units: Sequence[Unit]) -> None:
     """Put the whole plan, in place of an earlier and shorter one."""
     columns = {name: [getattr(unit, name) for unit in units] for name in Unit._fields}
     write_bytes(store, PLAN_PATH, to_parquet(pa.table(columns)))
+
+
+def read_first_stages(store: Store) -> list[Any]:
+    """Which runs the planned pairs came from, as far as their files say so (`jobs.prepare` writes it)."""
+    return list(json.loads(read_bytes(store, FIRST_STAGES_PATH) or b"[]"))
+
+
+def write_first_stages(store: Store, first_stages: Sequence[Any]) -> None:
+    """Put them all, in place of fewer."""
+    write_bytes(store, FIRST_STAGES_PATH, json.dumps(first_stages, indent=2).encode())
 
 
 def judgments_path(unit_id: str) -> str:

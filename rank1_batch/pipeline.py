@@ -19,7 +19,9 @@ from rank1_batch.manifest import (
     check_output,
     claim_output,
     committed_units,
+    read_first_stages,
     read_plan,
+    write_first_stages,
     write_plan,
 )
 from rank1_batch.progress import JobProgress
@@ -55,6 +57,7 @@ class _Work(NamedTuple):
     units: list[Unit]
     pending: list[Unit]
     bad_files: list[str]
+    first_stages: list[Any]
     plan_s: float
 
 
@@ -90,7 +93,10 @@ def _plan(config: RerankConfig) -> _Work:
     plan = plan_units(source, files, config.input, planned)
     check_output(output, build_fingerprint(config), fresh=config.run.fresh)
     pending = _find_pending(output, plan.units)
-    return _Work(source.url, output, planned, plan.units, pending, plan.bad_files, time.monotonic() - start)
+    known = read_first_stages(output)
+    first_stages = [*known, *(found for found in plan.first_stages if found not in known)]
+    seconds = time.monotonic() - start
+    return _Work(source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds)
 
 
 def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:
@@ -139,6 +145,8 @@ def _claim(work: _Work, config: RerankConfig) -> _Work:
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile
         work = _plan(config)
     if work.units != work.planned:
+        # Before the plan: files that are planned are not asked for it again.
+        write_first_stages(work.output, work.first_stages)
         write_plan(work.output, work.units)
     delete_file(work.output, SUCCESS_PATH)
     return work._replace(pending=_find_pending(work.output, work.units))
@@ -199,7 +207,7 @@ def _finish(work: _Work, judged: Judged) -> Outcome:
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
-    summary = build_summary(counts, ranked, judged, seconds, bad_files)
+    summary = build_summary(counts, ranked, judged, seconds, bad_files) | {"first_stages": work.first_stages}
     write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
     write_bytes(work.output, SUCCESS_PATH, b"")
     return Outcome(summary, _exit_code(summary))

@@ -26,9 +26,11 @@ from rank1_batch.manifest import (
     count_deaths,
     judgments_path,
     read_counts,
+    read_first_stages,
     read_plan,
     record_deaths,
     to_parquet,
+    write_first_stages,
     write_plan,
 )
 from rank1_batch.storage import Store, list_files, open_store, read_bytes, write_bytes
@@ -202,6 +204,12 @@ def test_a_plan_is_read_back_as_it_was_written(tmp_path_factory: pytest.TempPath
 
 def test_there_is_no_plan_before_it_is_written(store: Store) -> None:
     assert read_plan(store) == []
+
+
+def test_first_stages_are_read_back_as_they_were_written(store: Store) -> None:
+    assert read_first_stages(store) == []
+    write_first_stages(store, [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}])
+    assert read_first_stages(store) == [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}]
 
 
 def test_a_committed_unit_is_there_with_its_rows_and_counts(store: Store) -> None:
