@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rank1_batch.config import RerankConfig
+from rank1_batch.config import PromptConfig, RerankConfig
 from rank1_batch.errors import RefusedError
 from rank1_batch.storage import Store, create_bytes, list_files, read_bytes, write_bytes
 from rank1_batch.units import Unit
@@ -27,8 +27,8 @@ SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 RULES_VERSION = 1
 """Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
 
-COUNTS_KEY = b"rank1_batch"
-"""Key of the Parquet metadata that holds a unit's Counts as JSON."""
+COUNTS_KEY, PROMPT_KEY = b"rank1_batch", b"rank1_batch.prompt"
+"""Keys of the Parquet metadata: a unit's Counts, and the id and version of the prompt, as JSON."""
 
 
 class Counts(NamedTuple):
@@ -64,6 +64,11 @@ def build_fingerprint(config: RerankConfig) -> dict[str, Any]:
         "columns": dict(config.input.columns),
         "keep": list(config.input.keep),
     }
+
+
+def name_prompt(prompt: PromptConfig) -> dict[str, Any]:
+    """What the output says of its prompt; all of it is in `_rank1/job.json`."""
+    return {"id": prompt.id, "version": prompt.version}
 
 
 def check_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -> None:
@@ -147,11 +152,14 @@ def committed_units(store: Store) -> set[str]:
 def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts) -> bool:
     """Put a unit's judgments: True if this call did it, False if another one was first.
 
+    The file's metadata are the table's own and the counts.
+
     Raises RuntimeError where the number of rows is not the plan's: a bug, and nothing is put.
     """
     if len(judgments) != unit.pairs:
         raise RuntimeError(f"unit {unit.unit_id}: {len(judgments)} judgments for {unit.pairs} pairs")
-    table = judgments.replace_schema_metadata({COUNTS_KEY: json.dumps(counts._asdict())})
+    metadata = {**(judgments.schema.metadata or {}), COUNTS_KEY: json.dumps(counts._asdict())}
+    table = judgments.replace_schema_metadata(metadata)
     return create_bytes(store, judgments_path(unit.unit_id), to_parquet(table))
 
 

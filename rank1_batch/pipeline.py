@@ -19,6 +19,7 @@ from rank1_batch.manifest import (
     check_output,
     claim_output,
     committed_units,
+    name_prompt,
     read_first_stages,
     read_plan,
     write_first_stages,
@@ -75,7 +76,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         work = _claim(work, config)
         judged = _judge(work, config, console, before, lease) if work.pending else Judged()
-        return _finish(work, judged)
+        return _finish(work, judged, name_prompt(config.prompt))
 
 
 def _read_summary(output: Store) -> dict[str, Any] | None:
@@ -197,7 +198,7 @@ def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
         )
 
 
-def _finish(work: _Work, judged: Judged) -> Outcome:
+def _finish(work: _Work, judged: Judged, prompt: dict[str, Any]) -> Outcome:
     """Check that every row is there, rank, and write the summary."""
     start = time.monotonic()
     unread = {unit_id for unit_id, _ in judged.failures}
@@ -207,7 +208,8 @@ def _finish(work: _Work, judged: Judged) -> Outcome:
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
-    summary = build_summary(counts, ranked, judged, seconds, bad_files) | {"first_stages": work.first_stages}
+    summary = build_summary(counts, ranked, judged, seconds, bad_files)
+    summary |= {"first_stages": work.first_stages, "prompt": prompt}
     write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
     write_bytes(work.output, SUCCESS_PATH, b"")
     return Outcome(summary, _exit_code(summary))

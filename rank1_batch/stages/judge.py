@@ -1,5 +1,6 @@
 """Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
 
+import json
 import logging
 import math
 import os
@@ -17,7 +18,7 @@ from rank1_batch.config import RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
 from rank1_batch.judging import Finish, Judgment, failed_judgment
 from rank1_batch.lease import may_go_on
-from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
+from rank1_batch.manifest import PROMPT_KEY, Counts, commit_unit, count_deaths, name_prompt, record_deaths
 from rank1_batch.parquet import RowReader
 from rank1_batch.replica import Replica
 from rank1_batch.schema import Layout, build_judgments, find_layout, flatten, read_pairs
@@ -68,6 +69,7 @@ class JudgeUnits:
         self._check_versions(spec.versions)
         self._spec, self._node, self._name = spec, node, uuid.uuid4().hex
         self._output = open_store(spec.output_url)
+        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
         self._readers = _Readers(open_store(spec.input_url), spec.config)
@@ -118,7 +120,8 @@ class JudgeUnits:
         else:
             judgments = self._replica.judge(read_pairs(table))
         counts = count_judgments(judgments)
-        won = commit_unit(self._output, unit, build_judgments(table, judgments, unit.unit_id, keep), counts)
+        output = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
+        won = commit_unit(self._output, unit, output, counts)
         seconds = time.monotonic() - start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, seconds, *self._new_usage())

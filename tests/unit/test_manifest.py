@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rank1_batch.config import RerankConfig, load_config
 from rank1_batch.errors import RefusedError
 from rank1_batch.manifest import (
+    PROMPT_KEY,
     Counts,
     add_counts,
     build_fingerprint,
@@ -219,6 +220,14 @@ def test_a_committed_unit_is_there_with_its_rows_and_counts(store: Store) -> Non
     data = io.BytesIO(read_bytes(store, judgments_path(UNIT.unit_id)) or b"")
     assert pq.read_table(data).to_pylist() == TABLE.to_pylist()
     assert read_counts(pq.read_metadata(data)) == COUNTS
+
+
+def test_what_a_table_says_of_itself_is_committed_with_it(store: Store) -> None:
+    said = {PROMPT_KEY: b'{"id": "scifact", "version": 1}'}
+    commit_unit(store, UNIT, TABLE.replace_schema_metadata(said), COUNTS)
+    footer = pq.read_metadata(io.BytesIO(read_bytes(store, judgments_path(UNIT.unit_id)) or b""))
+    assert said.items() <= footer.metadata.items()
+    assert read_counts(footer) == COUNTS
 
 
 def test_the_first_commit_of_a_unit_stands(store: Store) -> None:
