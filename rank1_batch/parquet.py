@@ -7,7 +7,9 @@ import io
 import itertools
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, TypeVar, cast
 
 import pyarrow as pa
@@ -25,6 +27,7 @@ STREAM_BYTES = 32 * 1024 * 1024
 """Row groups larger than this are streamed instead of being read whole."""
 BUFFER_BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 1024
+PARALLEL_READS, READ_AHEAD = 8, 32
 
 T = TypeVar("T")
 
@@ -97,6 +100,22 @@ def read_batches(store: Store, path: str, columns: list[str], rows: int = 64 * 1
     batches = open_parquet(store, path, stream=True).iter_batches(rows, columns=columns)
     while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
         yield batch
+
+
+def read_tables(store: Store, paths: Iterable[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of each file, in order. A few files are read before they are asked for, several at once."""
+
+    def read(path: str) -> pa.Table:
+        return read_or_blame(store, path, lambda: open_parquet(store, path).read(columns=list(columns)))
+
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        ahead: deque[Future[pa.Table]] = deque()
+        for path in paths:
+            if len(ahead) == READ_AHEAD:
+                yield ahead.popleft().result()
+            ahead.append(pool.submit(read, path))
+        while ahead:
+            yield ahead.popleft().result()
 
 
 class RowReader:

@@ -219,7 +219,7 @@ def _temporary_file(path: str, content: BinaryIO) -> Iterator[Path]:
 def _or_none(request: Callable[[str], T], path: str) -> T | None:
     try:
         return request(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter where a file lies on the way
         return None
 
 

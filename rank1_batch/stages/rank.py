@@ -7,9 +7,7 @@ then each bucket is ranked in memory.
 import gzip
 import tempfile
 import zlib
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.manifest import judgments_path, to_parquet
-from rank1_batch.parquet import open_parquet
+from rank1_batch.parquet import read_tables
 from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
-from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, SCORE
+from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, RANK, SCORE
 from rank1_batch.storage import Store, delete_file, list_files, write_bytes, write_file
 from rank1_batch.units import Unit
 
@@ -28,13 +26,12 @@ RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
 RUN_TAG = "rank1_batch"
 RUN_COMPRESSION = 6
 BUCKET_ROWS = 250_000
-PARALLEL_READS, READ_AHEAD = 8, 32
 COLUMNS = [QUERY_ID, DOC_ID, SCORE, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
 SCHEMA = pa.schema(
     [
         (QUERY_ID, pa.string()),
         (DOC_ID, pa.string()),
-        ("rank", pa.int32()),
+        (RANK, pa.int32()),
         (SCORE, pa.float64()),
         (FIRST_STAGE_RANK, pa.int64()),
         (FIRST_STAGE_SCORE, pa.float64()),
@@ -78,25 +75,13 @@ def _deal(store: Store, units: Sequence[Unit], folder: Path, buckets: int) -> No
     """Append the score columns of every unit to one file for each bucket of queries."""
     writers: dict[int, pa.RecordBatchFileWriter] = {}
     with ExitStack() as stack:
-        for table in _read_ahead(store, units):
+        for table in read_tables(store, [judgments_path(unit.unit_id) for unit in units], COLUMNS):
             owners = _find_buckets(table[QUERY_ID], buckets)
             for bucket in pc.unique(owners).to_pylist():
                 if bucket not in writers:
                     file = stack.enter_context(pa.OSFile(str(folder / str(bucket)), "wb"))
-                    writers[bucket] = stack.enter_context(pa.ipc.new_file(file, table.schema))
-                writers[bucket].write_table(table.filter(pc.equal(owners, bucket)))
-
-
-def _read_ahead(store: Store, units: Sequence[Unit]) -> Iterator[pa.Table]:
-    """The scores of every unit, in order. A few units are read before they are asked for."""
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        ahead: deque[Future[pa.Table]] = deque()
-        for unit in units:
-            if len(ahead) == READ_AHEAD:
-                yield ahead.popleft().result()
-            ahead.append(pool.submit(_read_scores, store, unit))
-        while ahead:
-            yield ahead.popleft().result()
+                    writers[bucket] = stack.enter_context(pa.ipc.new_file(file, table.schema.remove_metadata()))
+                writers[bucket].write_table(table.replace_schema_metadata(None).filter(pc.equal(owners, bucket)))
 
 
 def _find_buckets(query_ids: pa.ChunkedArray, buckets: int) -> pa.Array:
@@ -104,11 +89,6 @@ def _find_buckets(query_ids: pa.ChunkedArray, buckets: int) -> pa.Array:
     encoded = pc.fill_null(query_ids, "").combine_chunks().dictionary_encode()
     owners = [zlib.crc32(query_id.encode()) % buckets for query_id in encoded.dictionary.to_pylist()]
     return pa.array(owners, pa.int32()).take(encoded.indices)
-
-
-def _read_scores(store: Store, unit: Unit) -> pa.Table:
-    table = open_parquet(store, judgments_path(unit.unit_id)).read(columns=COLUMNS)
-    return table.replace_schema_metadata(None)
 
 
 def _rank_bucket(path: Path) -> Iterator[tuple[str, list[Candidate]]]:
