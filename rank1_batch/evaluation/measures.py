@@ -37,17 +37,20 @@ def parse_measures(names: Sequence[str]) -> list[Any]:
 def measure_order(order: Order, qrels: Qrels, measures: Sequence[Any]) -> Values:
     """The value of each measure for every query of `qrels`; 0 for one that the order does not have.
 
-    Places are handed on as scores, so that all implementations see this order, ties or not: those
-    behind ir-measures break ties in different ways.
+    Places are handed on as scores, and numbers as ids: those behind ir-measures break ties in
+    different ways, and some write files of which blanks in ids, or ids that are no numbers, are no part.
     """
-    run = {
-        query: {doc_id: -float(place) for place, doc_id in enumerate(order[query], 1)}
-        for query in qrels
-        if order.get(query)
-    }
+    run, grades = {}, {}
+    queries = {str(number): query for number, query in enumerate(qrels)}
+    for number, query in queries.items():
+        candidates = order.get(query, ())
+        doc_ids = {doc_id: str(place) for place, doc_id in enumerate(dict.fromkeys([*candidates, *qrels[query]]))}
+        grades[number] = {doc_ids[doc_id]: grade for doc_id, grade in qrels[query].items()}
+        if candidates:
+            run[number] = {doc_ids[doc_id]: -float(place) for place, doc_id in enumerate(candidates, 1)}
     values: Values = {str(measure): {} for measure in measures}
-    for metric in ir_measures.iter_calc(measures, _plain(qrels), run):
-        values[str(metric.measure)][metric.query_id] = float(metric.value)
+    for metric in ir_measures.iter_calc(measures, grades, run):
+        values[str(metric.measure)][queries[metric.query_id]] = float(metric.value)
     return values
 
 
@@ -74,8 +77,3 @@ def _check_measure(name: str) -> str | None:
         reason = re.sub(r"=<object object at \w+>", " is not given", str(error))
         return f"measures: {name!r} is no measure of ir-measures ({reason}); such are nDCG@10, AP, RR@10, AP(rel=2)"
     return None if supported else f"measures: {name!r}: nothing that is installed computes it"
-
-
-def _plain(qrels: Qrels) -> dict[str, dict[str, int]]:
-    """pytrec_eval, below ir-measures, takes dicts only."""
-    return {query: dict(grades) for query, grades in qrels.items()}

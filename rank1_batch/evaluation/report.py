@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+from rich.markup import escape
 from rich.table import Table
 
 from rank1_batch.evaluation.comparison import Comparison, subtract
@@ -80,7 +81,7 @@ def build_table(found: Evaluation) -> Table:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for measure, one in found.comparisons.items():
-        table.add_row(f"[bold]{measure}[/]", *(_cells(one) if found.first else [f"{one.value:.4f}"]))
+        table.add_row(f"[bold]{escape(measure)}[/]", *(_cells(one) if found.first else [f"{one.value:.4f}"]))
     return table
 
 
@@ -130,7 +131,7 @@ def _gains(found: Evaluation) -> Iterator[tuple[str, str]]:
 def _agreement_lines(agreement: Agreement, threshold: int) -> Iterator[tuple[str, str]]:
     shares = (("precision", agreement.precision), ("recall", agreement.recall), ("kappa", agreement.kappa))
     told = ", ".join(f"{name} {'-' if share is None else f'{share:.3f}'}" for name, share in shares)
-    yield "labels", f"{told} (relevant from grade {threshold} on)"
+    yield "labels", f"{told} (relevant from {threshold} on)"
     yield (
         "",
         (

@@ -11,16 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.judging import Finish, Judgment, failed_judgment
-from rank1_batch.manifest import Counts, commit_unit
-from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, ROW, build_judgments
+from rank1_batch.schema import DOC_ID, QUERY_ID
 from rank1_batch.stages.rank import RANKING_FOLDER, RUN_PATH, Ranked, rank_units
 from rank1_batch.storage import Store, open_store
-from rank1_batch.units import Unit
+from tests.judged import Row, commit_rows
 
 SCIFACT = Path(__file__).parents[1] / "data" / "scifact"
-Row = tuple[str | None, str | None, float | None, int | None]
-"""A query_id, a doc_id, a score or None for a row that failed, and a first-stage rank."""
 
 rows = st.lists(
     st.tuples(
@@ -33,29 +29,6 @@ rows = st.lists(
     max_size=60,
     unique_by=lambda row: row[:2],
 )
-
-
-def judge(score: float | None) -> Judgment:
-    if score is None:
-        return failed_judgment("it failed")
-    return Judgment(score, -1.0, -1.0, False, Finish.COMPLETE, "", 0, 0, passage_truncated=False, error=None)
-
-
-def commit(store: Store, rows: Sequence[Row], unit_rows: int) -> list[Unit]:
-    """The rows as a job commits them, so many a unit."""
-    units = []
-    for start in range(0, len(rows), unit_rows):
-        part = rows[start : start + unit_rows]
-        query_ids, doc_ids, scores, ranks = ([*column] for column in zip(*part, strict=True))
-        columns = {QUERY_ID: pa.array(query_ids, pa.string()), DOC_ID: pa.array(doc_ids, pa.string())}
-        columns |= {FIRST_STAGE_RANK: pa.array(ranks, pa.int64()), FIRST_STAGE_SCORE: pa.array([9.5] * len(part))}
-        numbers = pa.array(range(start, start + len(part)), pa.int64())
-        table = pa.table({**columns, ROW: numbers, CANDIDATE: pa.nulls(len(part), pa.int32())})
-        unit = Unit(f"{start:016x}", "all.parquet", "", start, start + len(part), len(part))
-        judgments = build_judgments(table, [judge(score) for score in scores], unit.unit_id, ())
-        commit_unit(store, unit, judgments, Counts(rows=len(part)))
-        units.append(unit)
-    return units
 
 
 def read_ranking(store: Store) -> pa.Table:
@@ -73,7 +46,7 @@ def test_a_written_run_keeps_the_order_of_tied_candidates_for_every_reader(tmp_p
     grades = [ir_measures.Qrel(query_id, doc_id, int(grade)) for query_id, doc_id, grade in qrels]
     store = open_store(str(tmp_path))
     found = [(row["query_id"], row["doc_id"], row["score"], row["first_stage_rank"]) for row in table.to_pylist()]
-    assert rank_units(store, commit(store, found, 4000)) == Ranked(queries=300, rows=30_000, duplicates=0)
+    assert rank_units(store, commit_rows(store, found, 4000)) == Ranked(queries=300, rows=30_000, duplicates=0)
 
     def measure(run: Sequence[ir_measures.ScoredDoc]) -> float:
         return round(float(ir_measures.calc_aggregate([ir_measures.nDCG @ 10], grades, run)[ir_measures.nDCG @ 10]), 4)
@@ -87,7 +60,7 @@ def test_a_written_run_keeps_the_order_of_tied_candidates_for_every_reader(tmp_p
 def test_rows_that_failed_stand_below_the_judged_ones_in_first_stage_order_without_a_score(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     found: list[Row] = [("q", "a", None, 2), ("q", "b", 0.0, 4), ("q", "c", None, 1), ("q", "d", 0.5, 3)]
-    rank_units(store, commit(store, found, 2))
+    rank_units(store, commit_rows(store, found, 2))
     assert [tuple(row.values())[1:5] for row in read_ranking(store).to_pylist()] == [
         ("d", 1, 0.5, 3), ("b", 2, 0.0, 4), ("c", 3, None, 1), ("a", 4, None, 2),
     ]  # fmt: skip
@@ -101,8 +74,8 @@ def test_the_ranking_does_not_depend_on_units_or_buckets(
     tmp_path_factory: pytest.TempPathFactory, found: list[Row], unit_rows: int, bucket_rows: int
 ) -> None:
     one, many = (open_store(str(tmp_path_factory.mktemp("judged"))) for _ in range(2))
-    ranked = rank_units(one, commit(one, found, len(found)))
-    assert rank_units(many, commit(many, found, unit_rows), bucket_rows) == ranked
+    ranked = rank_units(one, commit_rows(one, found, len(found)))
+    assert rank_units(many, commit_rows(many, found, unit_rows), bucket_rows) == ranked
     assert ranked == Ranked(len({row[0] for row in found}), len(found), 0)
     order = [("query_id", "ascending"), ("rank", "ascending")]
     assert read_ranking(many).sort_by(order).to_pylist() == read_ranking(one).sort_by(order).to_pylist()
@@ -111,7 +84,7 @@ def test_the_ranking_does_not_depend_on_units_or_buckets(
 
 def test_the_same_judgments_give_the_same_bytes(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    units = commit(store, [(f"q{n % 7}", f"d{n}", n / 40, n) for n in range(40)], 9)
+    units = commit_rows(store, [(f"q{n % 7}", f"d{n}", n / 40, n) for n in range(40)], 9)
     contents = []
     for _ in range(2):
         rank_units(store, units, 10)
@@ -122,7 +95,7 @@ def test_the_same_judgments_give_the_same_bytes(tmp_path: Path) -> None:
 
 def test_a_smaller_ranking_leaves_nothing_of_a_larger_one(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
-    units = commit(store, [(f"q{n % 7}", f"d{n}", n / 40, n) for n in range(40)], 9)
+    units = commit_rows(store, [(f"q{n % 7}", f"d{n}", n / 40, n) for n in range(40)], 9)
     rank_units(store, units, 10)
     rank_units(store, units, 1000)
     assert len(list((tmp_path / RANKING_FOLDER).iterdir())) == 1
@@ -133,11 +106,11 @@ def test_rows_without_ids_are_ranked_as_well(tmp_path: Path) -> None:
     """Such a row is an error row; it is not lost, and it is under the empty id."""
     store = open_store(str(tmp_path))
     found: list[Row] = [(None, "a", None, 1), ("q", None, None, 2), ("q", "b", 1.0, 3)]
-    assert rank_units(store, commit(store, found, 2)) == Ranked(queries=2, rows=3, duplicates=0)
+    assert rank_units(store, commit_rows(store, found, 2)) == Ranked(queries=2, rows=3, duplicates=0)
 
 
 def test_doubles_are_counted_and_ranked_once(tmp_path: Path) -> None:
     store = open_store(str(tmp_path))
     found: list[Row] = [("q", "a", 0.5, 1), ("q", "b", 0.7, 2), ("q", "a", 0.9, 3)]
-    assert rank_units(store, commit(store, found, 1)) == Ranked(queries=1, rows=2, duplicates=1)
+    assert rank_units(store, commit_rows(store, found, 1)) == Ranked(queries=1, rows=2, duplicates=1)
     assert read_ranking(store)[DOC_ID].to_pylist() == ["a", "b"]
