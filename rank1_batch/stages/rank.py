@@ -5,11 +5,10 @@ then each bucket is ranked in memory.
 """
 
 import gzip
-import io
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,22 +16,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.manifest import judgments_path, to_parquet
-from rank1_batch.parquet import open_parquet
+from rank1_batch.parquet import read_tables
 from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
-from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, SCORE
-from rank1_batch.storage import Store, delete_file, list_files, write_bytes
+from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, RANK, SCORE
+from rank1_batch.storage import Store, delete_file, list_files, write_bytes, write_file
 from rank1_batch.units import Unit
 
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
 RUN_TAG = "rank1_batch"
+RUN_COMPRESSION = 6
 BUCKET_ROWS = 250_000
-PARALLEL_READS = 8
 COLUMNS = [QUERY_ID, DOC_ID, SCORE, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
 SCHEMA = pa.schema(
     [
         (QUERY_ID, pa.string()),
         (DOC_ID, pa.string()),
-        ("rank", pa.int32()),
+        (RANK, pa.int32()),
         (SCORE, pa.float64()),
         (FIRST_STAGE_RANK, pa.int64()),
         (FIRST_STAGE_SCORE, pa.float64()),
@@ -48,51 +47,53 @@ class Ranked(NamedTuple):
     duplicates: int
 
 
-def rank_units(store: Store, units: Sequence[Unit]) -> Ranked:
-    """Write the ranking of all units, and the run; in place of those of a smaller plan."""
+def rank_units(store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_ROWS) -> Ranked:
+    """Write the ranking of all units, and the run; in place of those of a smaller plan.
+
+    About `bucket_rows` rows are in memory at a time, and a query's rows always are.
+    """
     total = sum(unit.pairs for unit in units)
-    buckets = -(-total // BUCKET_ROWS)
+    buckets = -(-total // bucket_rows)
     queries = rows = 0
-    run = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
         _deal(store, units, Path(folder), buckets)
-        for bucket in range(buckets):
-            ranked = list(_rank_bucket(Path(folder) / str(bucket)))
-            write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(_ranking_table(ranked)))
-            # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
-            run.write(gzip.compress("".join(_run_lines(ranked)).encode(), mtime=0))
-            queries += len(ranked)
-            rows += sum(len(candidates) for _, candidates in ranked)
-    write_bytes(store, RUN_PATH, run.getvalue())
+        run_path = Path(folder) / RUN_PATH
+        with run_path.open("wb") as run:
+            for bucket in range(buckets):
+                ranked = list(_rank_bucket(Path(folder) / str(bucket)))
+                write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(_ranking_table(ranked)))
+                # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
+                run.write(gzip.compress("".join(_run_lines(ranked)).encode(), RUN_COMPRESSION, mtime=0))
+                queries += len(ranked)
+                rows += sum(len(candidates) for _, candidates in ranked)
+        write_file(store, RUN_PATH, run_path)
     _delete_others(store, buckets)
     return Ranked(queries, rows, total - rows)
 
 
 def _deal(store: Store, units: Sequence[Unit], folder: Path, buckets: int) -> None:
     """Append the score columns of every unit to one file for each bucket of queries."""
-    files = [pa.OSFile(str(folder / str(bucket)), "wb") for bucket in range(buckets)]
     writers: dict[int, pa.RecordBatchFileWriter] = {}
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        for table in pool.map(lambda unit: _read_scores(store, unit), units):
-            owner = pa.array([zlib.crc32((q or "").encode()) % buckets for q in table[QUERY_ID].to_pylist()])
-            for bucket in set(owner.to_pylist()):
+    with ExitStack() as stack:
+        for table in read_tables(store, [judgments_path(unit.unit_id) for unit in units], COLUMNS):
+            owners = _find_buckets(table[QUERY_ID], buckets)
+            for bucket in pc.unique(owners).to_pylist():
                 if bucket not in writers:
-                    writers[bucket] = pa.ipc.new_file(files[bucket], table.schema)
-                writers[bucket].write_table(table.filter(pc.equal(owner, bucket)))
-    for writer in writers.values():
-        writer.close()
-    for file in files:
-        file.close()
+                    file = stack.enter_context(pa.OSFile(str(folder / str(bucket)), "wb"))
+                    writers[bucket] = stack.enter_context(pa.ipc.new_file(file, table.schema.remove_metadata()))
+                writers[bucket].write_table(table.replace_schema_metadata(None).filter(pc.equal(owners, bucket)))
 
 
-def _read_scores(store: Store, unit: Unit) -> pa.Table:
-    table = open_parquet(store, judgments_path(unit.unit_id)).read(columns=COLUMNS)
-    return table.replace_schema_metadata(None)
+def _find_buckets(query_ids: pa.ChunkedArray, buckets: int) -> pa.Array:
+    """The bucket of each row: the same for all rows of a query, in any unit and on any day."""
+    encoded = pc.fill_null(query_ids, "").combine_chunks().dictionary_encode()
+    owners = [zlib.crc32(query_id.encode()) % buckets for query_id in encoded.dictionary.to_pylist()]
+    return pa.array(owners, pa.int32()).take(encoded.indices)
 
 
 def _rank_bucket(path: Path) -> Iterator[tuple[str, list[Candidate]]]:
     """Each query of a bucket with its candidates from the best, by query_id."""
-    if not path.stat().st_size:
+    if not path.exists():
         return
     queries: dict[str, list[Candidate]] = {}
     with pa.memory_map(str(path)) as file:
