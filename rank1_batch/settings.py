@@ -22,13 +22,21 @@ from rank1_batch.errors import SettingsError
 T = TypeVar("T")
 
 
-def load_settings(overrides: Sequence[str], job: str, schema: type[T], check: Callable[[T], list[str]]) -> T:
+def load_settings(
+    overrides: Sequence[str],
+    job: str,
+    schema: type[T],
+    check: Callable[[T], list[str]],
+    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None,
+) -> T:
     """The settings of a job for a list of Hydra overrides.
 
-    `check` says what is wrong with them, one sentence a problem. Raises SettingsError with every
-    problem found.
+    `check` says what is wrong with them, one sentence a problem; `restore` fills in what another run
+    recorded. Raises SettingsError with every problem found.
     """
     config = compose_settings(overrides, job, schema)
+    if restore is not None:
+        config = restore(config, overrides)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise SettingsError([f"{key} must be given: {key}=…" for key in missing])

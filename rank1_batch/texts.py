@@ -74,10 +74,10 @@ class UnitReader:
         return reader, layout
 
 
-def read_judgments(output: Store, unit: Unit, columns: Sequence[str]) -> pa.Table:
-    """Columns of a unit's committed judgments, in the order of its rows."""
+def read_judgments(output: Store, unit: Unit, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a unit's committed judgments (all of them by default), in the order of its rows."""
     path = judgments_path(unit.unit_id)
-    return read_or_blame(output, path, lambda: open_parquet(output, path).read(list(columns)))
+    return read_or_blame(output, path, lambda: open_parquet(output, path).read(columns and list(columns)))
 
 
 def join_texts(judgments: pa.Table, rows: pa.Table, where: str) -> pa.Table:

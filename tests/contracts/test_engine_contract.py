@@ -160,7 +160,7 @@ def test_encoding_adds_no_begin_ids(engine: Running) -> None:
 def test_a_control_token_in_text_is_one_id(engine: Running) -> None:
     """Where the vocabulary has it as one token, which not every model's has."""
     for spelling in ("<think>", "</think>"):
-        if engine.engine.control.fullmatch(spelling):
+        if engine.engine.control.pattern.fullmatch(spelling):
             (number,) = engine.engine.encode(spelling)
             ids = engine.engine.encode(f"a{spelling}b")
             assert ids == [*engine.engine.encode("a"), number, *engine.engine.encode("b")]
@@ -169,7 +169,7 @@ def test_a_control_token_in_text_is_one_id(engine: Running) -> None:
 def test_a_control_token_that_is_cut_after_its_first_letter_is_no_control_token(engine: Running) -> None:
     for spelling in ("<think>", "</think>"):
         whole = engine.engine.encode(spelling)
-        if engine.engine.control.fullmatch(spelling):
+        if engine.engine.control.pattern.fullmatch(spelling):
             assert whole[0] not in [*engine.engine.encode(spelling[0]), *engine.engine.encode(spelling[1:])]
 
 
