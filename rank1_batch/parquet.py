@@ -8,14 +8,14 @@ import itertools
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, TypeVar, cast
+from typing import TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rank1_batch.errors import BadFileError
-from rank1_batch.storage import FileInfo, Store, ask, read_ranges
+from rank1_batch.storage import FileInfo, Store, open_file, read_ranges, store_errors
 
 FOOTER_BYTES = 64 * 1024
 TRAILER_BYTES = 8
@@ -40,31 +40,26 @@ def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaDat
 def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.ParquetFile:
     """An open file. With `stream` its column chunks are read bit by bit, not whole."""
 
-    def open_file() -> pq.ParquetFile:
-        file = cast(BinaryIO, store.fs.open(store.locate(path), "rb", cache_type="none"))
-        return pq.ParquetFile(file, pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
+    def open_parquet_file() -> pq.ParquetFile:
+        return pq.ParquetFile(open_file(store, path), pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
 
-    return read_or_blame(store, path, open_file)
+    return read_or_blame(store, path, open_parquet_file)
 
 
 def read_or_blame(store: Store, path: str, read: Callable[[], T], what: str = "") -> T:
     """What `read` returns. Raises BadFileError where the file is at fault, StorageError where the store is."""
-
-    def attempt() -> T | BadFileError:
+    with store_errors(store, path):
         try:
             return read()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, FileNotFoundError) as error:
-            return BadFileError(f"{store.url}/{path}: {what}{error}")
+            raise BadFileError(f"{store.url}/{path}: {what}{error}") from error
         except OSError as error:
             # Arrow says that content is damaged with a bare OSError; those of stores have a number or a class.
-            if type(error) is not OSError or error.errno is not None:
+            # s3fs raises FileExpired where the object is no longer the one that was opened.
+            bare = type(error) is OSError and error.errno is None
+            if not bare and type(error).__name__ != "FileExpired":
                 raise
-            return BadFileError(f"{store.url}/{path}: {what}{error}")
-
-    found = ask(store, path, attempt)
-    if isinstance(found, BadFileError):
-        raise found
-    return found
+            raise BadFileError(f"{store.url}/{path}: {what}{error}") from error
 
 
 def read_query_ends(store: Store, path: str, column: str) -> list[int]:

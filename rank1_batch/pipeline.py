@@ -2,12 +2,14 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from rank1_batch.config import RerankConfig
-from rank1_batch.errors import ErrorRateError
+from rank1_batch.errors import AccessError, ErrorRateError, StorageError
 from rank1_batch.manifest import (
     SUCCESS_PATH,
     SUMMARY_PATH,
@@ -20,6 +22,7 @@ from rank1_batch.manifest import (
     write_plan,
 )
 from rank1_batch.progress import JobProgress
+from rank1_batch.retries import count_retries
 from rank1_batch.stages.finish import Judged, add_receipt, build_summary, count_committed
 from rank1_batch.stages.judge import JudgeSpec
 from rank1_batch.stages.plan import open_input, plan_units
@@ -48,6 +51,7 @@ class _Work(NamedTuple):
     pending: list[Unit]
     bad_files: list[str]
     plan_s: float
+    retries_before: int
 
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
@@ -57,7 +61,8 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     _tell_plan(work, console)
     judged = _judge(work, config, console) if work.pending else Judged()
-    return _finish(work, judged)
+    with _in_mid_run():
+        return _finish(work, judged)
 
 
 def _read_summary(output: Store) -> dict[str, Any] | None:
@@ -68,7 +73,7 @@ def _read_summary(output: Store) -> dict[str, Any] | None:
 
 
 def _plan(config: RerankConfig) -> _Work:
-    start = time.monotonic()
+    start, retries_before = time.monotonic(), count_retries()
     source, files = open_input(config.input)
     output = open_store(config.output.path)
     planned = read_plan(output)
@@ -76,7 +81,7 @@ def _plan(config: RerankConfig) -> _Work:
     check_output(output, build_fingerprint(config), fresh=config.run.fresh)
     committed = committed_units(output)
     pending = [unit for unit in plan.units if unit.unit_id not in committed]
-    return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start)
+    return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start, retries_before)
 
 
 def _tell_plan(work: _Work, console: Console) -> None:
@@ -107,7 +112,7 @@ def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
         console.print(f"logs of Ray and the engine: {logs}", highlight=False, soft_wrap=True)
         progress = JobProgress(console, total, len(work.units), before, len(work.units) - len(work.pending))
         judged, start, first = Judged(), time.monotonic(), None
-        with progress.show(config.run.log_every_s):
+        with _in_mid_run(), progress.show(config.run.log_every_s):
             for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
                 first = first or time.monotonic() - receipt.seconds
                 judged = add_receipt(judged, receipt)
@@ -115,6 +120,16 @@ def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
                 _check_error_rate(progress.counts, total, config.output.max_error_rate)
         load_s = (first or start) - start
         return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
+
+
+@contextmanager
+def _in_mid_run() -> Iterator[None]:
+    """What the store refuses while a job runs counts as its failure: it was allowed when the job began."""
+    try:
+        yield
+    except AccessError as error:
+        message = f"{error}\nIt was there, and allowed, when this run began. What was committed is kept: run again."
+        raise StorageError(message) from error
 
 
 def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
@@ -137,6 +152,8 @@ def _finish(work: _Work, judged: Judged) -> Outcome:
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
+    retries = judged.storage_retries + count_retries() - work.retries_before
+    judged = judged._replace(storage_retries=retries)
     summary = build_summary(counts, ranked, judged, seconds, bad_files)
     write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
     write_bytes(work.output, SUCCESS_PATH, b"")

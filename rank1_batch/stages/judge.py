@@ -18,6 +18,7 @@ from rank1_batch.judging import Finish, Judgment, failed_judgment
 from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
 from rank1_batch.parquet import RowReader
 from rank1_batch.replica import Replica
+from rank1_batch.retries import count_retries
 from rank1_batch.schema import Layout, build_judgments, find_layout, flatten, read_pairs
 from rank1_batch.storage import Store, open_store, stat_file
 from rank1_batch.units import Unit
@@ -49,6 +50,7 @@ class Receipt(NamedTuple):
     seconds: float
     sent_tokens: int = 0
     cached_tokens: int = 0
+    storage_retries: int = 0
     failure: str | None = None
 
 
@@ -65,7 +67,7 @@ class JudgeUnits:
         self._in_flight: dict[str, Unit] = {}
         self._replica = Replica(spec.config)
         self._lock = threading.Lock()
-        self._told = self._replica.usage()
+        self._told, self._told_retries = self._replica.usage(), 0
 
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
@@ -76,6 +78,7 @@ class JudgeUnits:
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
             self._in_flight[unit.unit_id] = unit
+            logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
             try:
                 return self._judge(unit)
             except EngineDiedError as error:
@@ -103,11 +106,13 @@ class JudgeUnits:
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
         return Receipt(unit.unit_id, counts, won, self._node, seconds, *self._new_usage())
 
-    def _new_usage(self) -> tuple[int, int]:
-        """Tokens sent and found in the cache since this was last asked."""
+    def _new_usage(self) -> tuple[int, int, int]:
+        """Tokens sent and found in the cache, and requests repeated, since this was last asked."""
         with self._lock:
             told, self._told = self._told, self._replica.usage()
-            return self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
+            retries, self._told_retries = count_retries() - self._told_retries, count_retries()
+            sent, cached = self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
+            return sent, cached, retries
 
     def _die(self, error: EngineDiedError) -> None:
         """Note which units were in flight, and end the process: `exit_actor()` would not be retried."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.manifest import judgments_path, to_parquet
-from rank1_batch.parquet import open_parquet
+from rank1_batch.parquet import open_parquet, read_or_blame
 from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
 from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, SCORE
 from rank1_batch.storage import Store, delete_file, list_files, write_bytes
@@ -86,7 +86,8 @@ def _deal(store: Store, units: Sequence[Unit], folder: Path, buckets: int) -> No
 
 
 def _read_scores(store: Store, unit: Unit) -> pa.Table:
-    table = open_parquet(store, judgments_path(unit.unit_id)).read(columns=COLUMNS)
+    path = judgments_path(unit.unit_id)
+    table = read_or_blame(store, path, lambda: open_parquet(store, path).read(columns=COLUMNS))
     return table.replace_schema_metadata(None)
 
 

@@ -1,15 +1,17 @@
 """Units through the replicas by Ray Data: a unit goes in, a receipt comes out, rows never move."""
 
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
+import rank1_batch
 from rank1_batch import errors
 from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
+from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
@@ -17,7 +19,11 @@ from rank1_batch.units import Unit
 ROWS_IN_FLIGHT = 8
 """Rows of units in flight for each sequence of an engine (simulated: keeps 98.5 % of them busy)."""
 MOST_UNITS_IN_FLIGHT = 32
-ERRORS = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
+ERRORS = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, Rank1BatchError)
+}
 INIT_DEATHS = 5
 """Actors that may die one after another while they start, before the job is given up."""
 
@@ -30,10 +36,11 @@ class JudgeActor:
     """
 
     def __init__(self, spec: JudgeSpec) -> None:
-        self._refusal: SettingsError | None = None
+        _log_progress()
+        self._refusal: SettingsError | StorageError | None = None
         try:
             self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
-        except SettingsError as error:
+        except (SettingsError, StorageError) as error:
             self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -79,6 +86,15 @@ def stream_units(
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
 
 
+def _log_progress() -> None:
+    """Our own progress into the actor's log; Ray leaves Python's default there, which drops it."""
+    ours = logging.getLogger(rank1_batch.__name__)
+    ours.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    ours.addHandler(handler)
+
+
 def units_in_flight(max_num_seqs: int, unit_pairs: int) -> int:
     """Units that one replica works on at once: enough rows to keep it busy while units end."""
     return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // unit_pairs)), MOST_UNITS_IN_FLIGHT)
@@ -97,8 +113,8 @@ def _parse_receipt(text: str) -> Receipt:
     """The receipt of a unit. Raises the error that a replica sent in its place."""
     found = json.loads(text)
     if isinstance(found, dict):
-        message = found["message"]
-        raise SettingsError([message]) if found["error"] == "SettingsError" else ERRORS[found["error"]](message)
+        kind, message = ERRORS[found["error"]], found["message"]
+        raise kind([message]) if issubclass(kind, SettingsError) else kind(message)
     unit_id, counts, *rest = found
     return Receipt(unit_id, Counts(*counts), *rest)
 
