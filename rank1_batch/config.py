@@ -95,9 +95,11 @@ class ClusterConfig:
 
 @dataclass
 class RunConfig:
-    """How this run behaves: nothing here can change a score."""
+    """How this run behaves: nothing here can change a score. `grace_s` is for units under way at SIGTERM."""
 
     fresh: bool = False
+    takeover: bool = False
+    grace_s: float = 90.0
     log_every_s: float = 30.0
 
 

@@ -7,6 +7,7 @@ Rank1BatchError
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
 ├── ReplicaError         replicas die again and again; the same command may work later     exit code 5
+├── InterruptedJobError  asked to stop (SIGTERM) before all was done; the same command goes on     exit code 130
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
 ├── EngineDiedError      the engine is gone; its units must be judged again          (inside a replica)
 └── RowError             one row cannot be judged; becomes that row's `error`        (inside a replica)
@@ -60,6 +61,12 @@ class ReplicaError(Rank1BatchError):
     """Replicas that could not be started, or kept dying with no unit to blame."""
 
     exit_code = 5
+
+
+class InterruptedJobError(Rank1BatchError):
+    """A job that was asked to stop, and did so with nothing under way."""
+
+    exit_code = 130
 
 
 class ErrorRateError(Rank1BatchError):

@@ -73,8 +73,9 @@ def check_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -
     """
     found = read_bytes(store, JOB_PATH)
     if found is None:
-        others = [file.path for file in list_files(store) if not Path(file.path).name.startswith(".")]
-        if JOB_PATH in others:  # another run of this job began just now
+        files = [file.path for file in list_files(store)]
+        others = [path for path in files if not path.startswith("_rank1/") and not Path(path).name.startswith(".")]
+        if JOB_PATH in files:  # another run of this job began just now
             check_output(store, fingerprint, fresh=fresh)
         elif others:
             raise RefusedError(f"{store.url} holds files of no job of ours ({others[0]}, …): choose an empty place")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from rank1_batch.config import RerankConfig
-from rank1_batch.errors import AccessError, ErrorRateError, StorageError
+from rank1_batch.errors import AccessError, ErrorRateError, InterruptedJobError, RefusedError, StorageError
+from rank1_batch.lease import HeldLease, hold_lease
 from rank1_batch.manifest import (
     SUCCESS_PATH,
     SUMMARY_PATH,
@@ -27,6 +28,7 @@ from rank1_batch.stages.finish import Judged, add_receipt, build_summary, count_
 from rank1_batch.stages.judge import JudgeSpec
 from rank1_batch.stages.plan import open_input, plan_units
 from rank1_batch.stages.rank import rank_units
+from rank1_batch.stopping import stop_on_sigterm
 from rank1_batch.storage import Store, delete_file, open_store, read_bytes, write_bytes
 from rank1_batch.units import Unit
 from rank1_batch.versions import find_versions
@@ -43,10 +45,14 @@ class Outcome(NamedTuple):
 
 
 class _Work(NamedTuple):
-    """What there is to do: all units, those without judgments, and how long planning took."""
+    """What there is to do: all units, those without judgments, and how long planning took.
+
+    `planned` are the units of the plan as it stands in the output.
+    """
 
     input_url: str
     output: Store
+    planned: list[Unit]
     units: list[Unit]
     pending: list[Unit]
     bad_files: list[str]
@@ -60,9 +66,16 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     if not work.pending and (summary := _read_summary(work.output)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     _tell_plan(work, console)
-    judged = _judge(work, config, console) if work.pending else Judged()
-    with _in_mid_run():
-        return _finish(work, judged)
+    before = _count_before(work, config)
+    with (
+        _connected(work, config, console),
+        hold_lease(work.output, lambda text: _tell(console, text), takeover=config.run.takeover) as lease,
+    ):
+        # The first things that are written: nothing that can be checked beforehand is wrong.
+        work = _claim(work, config)
+        with _in_mid_run():
+            judged = _judge(work, config, console, before, lease) if work.pending else Judged()
+            return _finish(work, judged)
 
 
 def _read_summary(output: Store) -> dict[str, Any] | None:
@@ -79,9 +92,19 @@ def _plan(config: RerankConfig) -> _Work:
     planned = read_plan(output)
     plan = plan_units(source, files, config.input, planned)
     check_output(output, build_fingerprint(config), fresh=config.run.fresh)
+    pending = _find_pending(output, plan.units)
+    return _Work(
+        source.url, output, planned, plan.units, pending, plan.bad_files, time.monotonic() - start, retries_before
+    )
+
+
+def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:
     committed = committed_units(output)
-    pending = [unit for unit in plan.units if unit.unit_id not in committed]
-    return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start, retries_before)
+    return [unit for unit in units if unit.unit_id not in committed]
+
+
+def _tell(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _tell_plan(work: _Work, console: Console) -> None:
@@ -90,36 +113,75 @@ def _tell_plan(work: _Work, console: Console) -> None:
     shards = f"{files} file{'s' if files != 1 else ''}"
     done = len(work.units) - len(work.pending)
     resumed = f"; {done} units are judged already, going on" if done else ""
-    console.print(f"{rows} rows in {shards}, {len(work.units)} units{resumed}", highlight=False)
+    _tell(console, f"{rows} rows in {shards}, {len(work.units)} units{resumed}")
 
 
-def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
-    """Judge the pending units; what was seen of it."""
-    # Ray takes seconds to import: settings and input are checked before.
-    from rank1_batch.cluster import connect
-    from rank1_batch.stages.stream import stream_units
-
+def _count_before(work: _Work, config: RerankConfig) -> Counts:
+    """The counts of what earlier runs judged. Raises ErrorRateError where these alone exceed the limit."""
     pending = {unit.unit_id for unit in work.pending}
     before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
-    total = sum(unit.pairs for unit in work.units)
-    _check_error_rate(before, total, config.output.max_error_rate)
-    spec = JudgeSpec(config, work.input_url, work.output.url, find_versions())
+    _check_error_rate(before, _count_pairs(work), config.output.max_error_rate)
+    return before
+
+
+@contextmanager
+def _connected(work: _Work, config: RerankConfig, console: Console) -> Iterator[None]:
+    """Ray, where there is anything to judge."""
+    if not work.pending:
+        yield
+        return
+    # Ray takes seconds to import: settings and input are checked before.
+    from rank1_batch.cluster import connect
+
     with connect(config.cluster, config.engine) as logs:
-        # The first things that are written: nothing that can be checked beforehand is wrong.
-        claim_output(work.output, build_fingerprint(config))
+        _tell(console, f"logs of Ray and the engine: {logs}")
+        yield
+
+
+def _claim(work: _Work, config: RerankConfig) -> _Work:
+    """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
+    claim_output(work.output, build_fingerprint(config))
+    if read_plan(work.output) != work.planned:  # another run added to it meanwhile
+        work = _plan(config)
+    if work.units != work.planned:
         write_plan(work.output, work.units)
-        delete_file(work.output, SUCCESS_PATH)
-        console.print(f"logs of Ray and the engine: {logs}", highlight=False, soft_wrap=True)
-        progress = JobProgress(console, total, len(work.units), before, len(work.units) - len(work.pending))
-        judged, start, first = Judged(), time.monotonic(), None
-        with _in_mid_run(), progress.show(config.run.log_every_s):
-            for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
-                first = first or time.monotonic() - receipt.seconds
-                judged = add_receipt(judged, receipt)
-                progress.add(receipt.counts, receipt.seconds)
-                _check_error_rate(progress.counts, total, config.output.max_error_rate)
-        load_s = (first or start) - start
-        return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
+    delete_file(work.output, SUCCESS_PATH)
+    return work._replace(pending=_find_pending(work.output, work.units))
+
+
+def _judge(work: _Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
+    """Judge the pending units; what was seen of it."""
+    from rank1_batch.stages.stream import stream_units
+
+    total, done = _count_pairs(work), len(work.units) - len(work.pending)
+    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions())
+    progress = JobProgress(console, total, len(work.units), before, done)
+    judged, start, first = Judged(), time.monotonic(), None
+    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s):
+        for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
+            first = first or time.monotonic() - receipt.seconds
+            judged = add_receipt(judged, receipt)
+            progress.add(receipt.counts, receipt.seconds)
+            _check_error_rate(progress.counts, total, config.output.max_error_rate)
+    _check_all_judged(work, judged, lease)
+    load_s = (first or start) - start
+    return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
+
+
+def _check_all_judged(work: _Work, judged: Judged, lease: HeldLease) -> None:
+    """Raises RefusedError or InterruptedJobError where the replicas were told to stop early."""
+    left = len(work.pending) - judged.units
+    if left <= 0:
+        return
+    if lease.lost_to is not None:
+        raise RefusedError(f"{work.output.url}: another run took over: {lease.lost_to.holder()}. Nothing is lost.")
+    raise InterruptedJobError(
+        f"stopped on request: {judged.units} units were judged in this run, {left} are left. The same command goes on."
+    )
+
+
+def _count_pairs(work: _Work) -> int:
+    return sum(unit.pairs for unit in work.units)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
 
 import logging
+import math
 import os
 import threading
 import time
@@ -15,6 +16,7 @@ import pyarrow as pa
 from rank1_batch.config import RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
 from rank1_batch.judging import Finish, Judgment, failed_judgment
+from rank1_batch.lease import may_go_on
 from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
 from rank1_batch.parquet import RowReader
 from rank1_batch.replica import Replica
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 MOST_DEATHS = 3
 """Engines that may die over one unit before it is set aside."""
 OPEN_FILES = 8
+LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
@@ -37,21 +40,27 @@ class JudgeSpec(NamedTuple):
     config: RerankConfig
     input_url: str
     output_url: str
+    run_id: str
     versions: dict[str, str]
 
 
 class Receipt(NamedTuple):
-    """What became of a unit. `failure` says why nothing was committed (a bad input file)."""
+    """What became of a unit. `failure` says why nothing was committed (a bad input file).
+
+    A unit is `skipped` when its run was asked to stop; nothing else is under way in its replica then.
+    """
 
     unit_id: str
     counts: Counts
     won: bool
     node: str
+    replica: str
     seconds: float
     sent_tokens: int = 0
     cached_tokens: int = 0
     storage_retries: int = 0
     failure: str | None = None
+    skipped: bool = False
 
 
 class JudgeUnits:
@@ -59,7 +68,7 @@ class JudgeUnits:
 
     def __init__(self, spec: JudgeSpec, node: str) -> None:
         self._check_versions(spec.versions)
-        self._spec, self._node = spec, node
+        self._spec, self._node, self._name = spec, node, uuid.uuid4().hex
         self._output = open_store(spec.output_url)
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
@@ -68,6 +77,7 @@ class JudgeUnits:
         self._replica = Replica(spec.config)
         self._lock = threading.Lock()
         self._told, self._told_retries = self._replica.usage(), 0
+        self._asked_at, self._go_on = -math.inf, True
 
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
@@ -75,6 +85,9 @@ class JudgeUnits:
         A unit over which an engine died before is judged alone, so that another death is its own.
         When the engine dies, so does this process: Ray starts another one and calls it again.
         """
+        if not self._may_go_on():
+            with self._turns.alone():
+                return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, skipped=True)
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
             self._in_flight[unit.unit_id] = unit
@@ -87,6 +100,13 @@ class JudgeUnits:
             finally:
                 del self._in_flight[unit.unit_id]
 
+    def _may_go_on(self) -> bool:
+        """Whether the run still holds its lease; asks the store every few seconds at most."""
+        with self._lock:
+            if self._go_on and time.monotonic() - self._asked_at > LEASE_CHECK_S:
+                self._go_on, self._asked_at = may_go_on(self._output, self._spec.run_id), time.monotonic()
+            return self._go_on
+
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
         try:
@@ -94,7 +114,7 @@ class JudgeUnits:
         except BadFileError as error:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
-            return Receipt(unit.unit_id, Counts(), False, self._node, 0.0, failure=str(error))
+            return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, failure=str(error))
         if self._deaths.get(unit.unit_id, 0) >= MOST_DEATHS:
             reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
             judgments = [failed_judgment(reason)] * len(table)
@@ -104,7 +124,7 @@ class JudgeUnits:
         won = commit_unit(self._output, unit, build_judgments(table, judgments, unit.unit_id, keep), counts)
         seconds = time.monotonic() - start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
-        return Receipt(unit.unit_id, counts, won, self._node, seconds, *self._new_usage())
+        return Receipt(unit.unit_id, counts, won, self._node, self._name, seconds, *self._new_usage())
 
     def _new_usage(self) -> tuple[int, int, int]:
         """Tokens sent and found in the cache, and requests repeated, since this was last asked."""

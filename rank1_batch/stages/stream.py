@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -57,7 +57,10 @@ class JudgeActor:
 def stream_units(
     units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
 ) -> Iterator[Receipt]:
-    """A receipt for each unit, as they come. Raises our own error where an actor raised one."""
+    """A receipt for each unit, as they come. Raises our own error where an actor raised one.
+
+    Ends early when the run was asked to stop, as soon as every replica is idle.
+    """
     _set_up_ray_data()
     replicas = cluster.max_replicas or cluster.replicas
     # No more for one than its share: the first to be loaded would take all units of a small job.
@@ -80,8 +83,7 @@ def stream_units(
         num_gpus=engine.gpus or None,
     )
     try:
-        for row in receipts.iter_rows():
-            yield _parse_receipt(row["receipt"])
+        yield from _until_idle(_parse_receipt(row["receipt"]) for row in receipts.iter_rows())
     except ray.exceptions.RayError as error:
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
 
@@ -93,6 +95,20 @@ def _log_progress() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     ours.addHandler(handler)
+
+
+def _until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+    """The receipts of judged units, until every replica that was heard of has skipped one."""
+    known: set[str] = set()
+    idle: set[str] = set()
+    for receipt in receipts:
+        known.add(receipt.replica)
+        if not receipt.skipped:
+            yield receipt
+            continue
+        idle.add(receipt.replica)
+        if idle == known:
+            return
 
 
 def units_in_flight(max_num_seqs: int, unit_pairs: int) -> int:
