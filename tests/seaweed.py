@@ -24,6 +24,8 @@ def run_seaweed(folder: Path) -> Iterator[str]:
         f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}",
         "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
         "-volume.max=50", "-master.volumeSizeLimitMB=256",
+        # Both have one fixed port, which a second server on the machine would not get; the third calls home.
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)

@@ -4,6 +4,7 @@ Clients sign requests for the proxy's host, and the server behind it sees that s
 """
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections import Counter
@@ -128,7 +129,10 @@ class Proxy:
     async def _forward(self, request: web.Request, *, cut: bool) -> web.StreamResponse:
         """The server's own answer; with `cut` the server has done its work, but half of the answer's body is lost."""
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP_HEADERS]
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:  # the client is gone, as killed ones are
+            return _abort(request)
         url = aiohttp.client.URL(self._upstream + request.raw_path, encoded=True)
         try:
             async with self._client.request(request.method, url, headers=headers, data=body or None) as answer:
@@ -139,12 +143,10 @@ class Proxy:
         response = web.StreamResponse(status=answer.status, headers=kept)  # type: ignore[arg-type] # pairs will do
         if request.method != "HEAD":
             response.content_length = len(content)
-        await response.prepare(request)
-        if cut:
-            await response.write(content[: len(content) // 2])
-            return _abort(request)
-        await response.write(content)
-        return response
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            await response.write(content[: len(content) // 2] if cut else content)
+        return _abort(request) if cut else response
 
 
 @contextmanager
