@@ -225,7 +225,10 @@ class Run:
 
     def _look(self) -> int:
         """Note which units are committed, and which of them are not what they were when they were first seen."""
-        for path, info in self._place.s3.find(f"{self._output}/judgments", detail=True).items():
+        found = self._place.s3.find(f"{self._output}/judgments", detail=True)
+        for path, info in found.items():
+            if info["type"] != "file":
+                continue
             unit, identity = Path(path).stem, f"{info['ETag']} {info['LastModified']}"
             if self._seen.setdefault(unit, identity) != identity:
                 self.rewritten.add(unit)
