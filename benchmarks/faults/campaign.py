@@ -36,9 +36,9 @@ from tests.tiny_model import build_tiny_model, tiny_pairs
 
 BUCKET = "campaign"
 KINDS = ("driver", "actor", "node")
-KILLS_A_JOB = 8
-MOST_NEW_COMMITS = 4
-"""A kill comes after 1 to 4 more units were committed, and up to half a second."""
+KILLS_A_JOB = 12
+MOST_NEW_COMMITS = 3
+"""A kill comes after 1 to 3 more units were committed, and up to half a second."""
 MODEL_NOISE = 1e-3
 """How far scores of a real engine may differ between two runs: rows are batched with others."""
 

@@ -16,7 +16,13 @@ import psutil
 from tests.seaweed import wait_for
 
 ROOT = Path(__file__).parents[2]
-DEATH_SEEN_SOON = {"RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "3"}
+ENVIRONMENT = {
+    "RAY_AUTH_MODE": "disabled",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "3",
+    "RAY_worker_niceness": "0",
+}
+"""A death is seen soon, and replicas get their share of a busy machine."""
 ACTOR, ENGINE = "JudgeActor", "EngineCore"
 STARTED = re.compile(r"judging unit=(\w+)")
 LIMIT_S = 300.0
@@ -93,7 +99,7 @@ class Site:
 @contextmanager
 def open_site(cpus: int) -> Iterator[Site]:
     """Two nodes for as long as the block runs. Workers inherit the environment of the moment."""
-    os.environ |= DEATH_SEEN_SOON | {"RAY_AUTH_MODE": "disabled"}
+    os.environ |= ENVIRONMENT
     site = Site(cpus)
     try:
         yield site
