@@ -8,6 +8,7 @@ from rich.table import Table
 
 from rank1_batch.command import Job, run_command
 from rank1_batch.config import RerankConfig, check_config
+from rank1_batch.gates import FAIL, WARN, Gate, describe_gate, list_failures
 from rank1_batch.pipeline import Outcome, run_rerank
 
 USAGE = """\
@@ -46,6 +47,18 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     console.print(table)
     for reason in summary["bad_files"]:
         console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    print_gates([Gate(**gate) for gate in summary["gates"]], console)
+
+
+def print_gates(gates: list[Gate], console: Console) -> None:
+    """Limits that were not kept: warnings in yellow, failures in red."""
+    for gate in list_failures(gates, WARN):
+        console.print(f"warning: {describe_gate(gate)}", style="yellow", markup=False, soft_wrap=True)
+    for gate in list_failures(gates, FAIL):
+        console.print(f"failed: {describe_gate(gate)}", style="red", markup=False, soft_wrap=True)
+    if list_failures(gates, FAIL):
+        text = "All rows are judged and ranked, but there is no _SUCCESS. A higher limit takes the job as it is."
+        console.print(text, style="red", soft_wrap=True)
 
 
 def summary_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:

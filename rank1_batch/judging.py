@@ -3,16 +3,16 @@
 Drives any `Engine`; knows nothing about vLLM, Ray, files or tables.
 """
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from rank1_batch.errors import RowError
 from rank1_batch.parsing import close_reasoning
-from rank1_batch.prompts import Prompt, combine_query, combine_title, join_pieces, render_prompt
+from rank1_batch.prompts import ControlTokens, Prompt, combine_query, combine_title, join_pieces, render_prompt
 from rank1_batch.scoring import Verdict, score_verdict
 
+THINK_END = "</think>"
 CLOSING_TOKENS = 8
 """Room kept free after the reasoning for the newlines, `</think>` (at most 3 tokens) and the verdict."""
 
@@ -77,8 +77,8 @@ class Engine(Protocol):
     max_model_len: int
     begin_ids: Sequence[int]
     """Ids that stand before every prompt (a BOS token, for the models that want one)."""
-    control: re.Pattern[str]
-    """Matches the spelling of every control token of the tokenizer."""
+    control: ControlTokens
+    """The control tokens of the tokenizer, which text of users must not spell."""
     prompt_tokens: int
     """Tokens of all prompts that were answered so far, of both kinds."""
     cached_tokens: int
@@ -127,6 +127,24 @@ async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
         return failed_judgment(str(error))
 
 
+async def judge_given_trace(
+    engine: Engine, pair: Pair, policy: Policy, trace: str | None, *, complete: bool
+) -> Judgment:
+    """The judgment of a pair whose reasoning is known: the verdict alone is asked for. Errors as in `judge_pair`.
+
+    It is `judge_pair`'s own where the text of a complete trace is tokenised as it was generated, which
+    `trace_tokens` tells. `trace` is None without reasoning.
+    """
+    try:
+        prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
+        ids = engine.encode(f"{trace}{THINK_END}" if complete else trace or "")
+        reasoning = Reasoning(ids, trace or "", len(ids), complete)
+        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        return _judgment(policy, len(prompt), truncated, reasoning, verdict)
+    except RowError as error:
+        return failed_judgment(str(error))
+
+
 def render_pair(engine: Engine, pair: Pair, policy: Policy) -> Prompt:
     """The prompt of a pair. Raises RowError where the query or the passage has no text."""
     for name in ("query", "passage"):
@@ -161,6 +179,13 @@ def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[
 def failed_judgment(error: str) -> Judgment:
     """The judgment of a row that could not be judged: no score, and the reason why."""
     return Judgment(None, None, None, None, Finish.ERROR, None, 0, 0, passage_truncated=False, error=error)
+
+
+def read_verdict(judgment: Judgment) -> Verdict | None:
+    """The two logprobs of a judgment; None on error."""
+    if judgment.true_logprob is None or judgment.false_logprob is None:
+        return None
+    return Verdict(judgment.true_logprob, judgment.false_logprob)
 
 
 def _encode_pieces(engine: Engine, pieces: Sequence[str]) -> list[int]:

@@ -31,7 +31,10 @@ COUNTS_KEY = b"rank1_batch"
 
 
 class Counts(NamedTuple):
-    """What was counted over judged rows; adds up over units. Tokens are those that were asked for."""
+    """What was counted over judged rows; adds up over units. Tokens are those that were asked for.
+
+    What a later version counts is 0 in units that an earlier one committed.
+    """
 
     rows: int = 0
     errors: int = 0
@@ -41,6 +44,8 @@ class Counts(NamedTuple):
     true_labels: int = 0
     prompt_tokens: int = 0
     trace_tokens: int = 0
+    saturated: int = 0
+    stray: int = 0
 
 
 def add_counts(a: Counts, b: Counts) -> Counts:
@@ -93,18 +98,23 @@ def claim_output(store: Store, fingerprint: Mapping[str, Any]) -> None:
 
 def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raises RefusedError with every setting that differs, unless none does."""
-    before, after = _flat(old), _flat(new)
-    differing = [
-        f"  {key}: {before.get(key)!r} there, {after.get(key)!r} now"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+    differing = list_differences(old, new)
     if differing:
         lines = "\n".join(differing)
         raise RefusedError(
             f"{url} was judged with other settings; its scores and yours would not compare.\n{lines}\n"
             "Use the settings there, or another output.path."
         )
+
+
+def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The settings that differ between two fingerprints, an indented line each."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"  {key}: {before.get(key)!r} there, {after.get(key)!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
 
 
 def read_plan(store: Store) -> list[Unit]:

@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from rank1_batch.config import RerankConfig
+from rank1_batch.config import GatesConfig, RerankConfig
 from rank1_batch.errors import AccessError, ErrorRateError, InterruptedJobError, RefusedError, StorageError
+from rank1_batch.gates import FAIL, check_gates, list_failures
+from rank1_batch.golden import GoldenSet, read_golden
 from rank1_batch.lease import HeldLease, hold_lease
 from rank1_batch.manifest import (
     SUCCESS_PATH,
@@ -33,7 +35,7 @@ from rank1_batch.storage import Store, delete_file, open_store, read_bytes, writ
 from rank1_batch.units import Unit
 from rank1_batch.versions import find_versions
 
-DONE, BAD_INPUT_SKIPPED = 0, 3
+DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
 
 class Outcome(NamedTuple):
@@ -44,10 +46,11 @@ class Outcome(NamedTuple):
     nothing_to_do: bool = False
 
 
-class _Work(NamedTuple):
+class Work(NamedTuple):
     """What there is to do: all units, those without judgments, and how long planning took.
 
-    `planned` are the units of the plan as it stands in the output.
+    `planned` are the units of the plan as it stands in the output; `golden` is what every replica
+    judges before it works.
     """
 
     input_url: str
@@ -57,75 +60,35 @@ class _Work(NamedTuple):
     pending: list[Unit]
     bad_files: list[str]
     plan_s: float
-    retries_before: int
+    golden: GoldenSet | None
+    retries_before: int = 0
+
+    def count_pairs(self) -> int:
+        """Rows of the whole job."""
+        return sum(unit.pairs for unit in self.units)
 
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every row in has its row out."""
     work = _plan(config)
-    if not work.pending and (summary := _read_summary(work.output)):
+    if not work.pending and (summary := _read_summary(work.output, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     _tell_plan(work, console)
     before = _count_before(work, config)
-    with (
-        _connected(work, config, console),
-        hold_lease(work.output, lambda text: _tell(console, text), takeover=config.run.takeover) as lease,
-    ):
+    with hold_cluster(work, config, console), hold_output(work, config, console) as lease:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         work = _claim(work, config)
-        with _in_mid_run():
-            judged = _judge(work, config, console, before, lease) if work.pending else Judged()
-            return _finish(work, judged)
+        judged = judge(work, config, console, before, lease) if work.pending else Judged()
+        return finish(work, judged, config.gates)
 
 
-def _read_summary(output: Store) -> dict[str, Any] | None:
-    """The summary of a job that came to its end; None where it did not."""
-    summary = read_bytes(output, SUMMARY_PATH)
-    ended = read_bytes(output, SUCCESS_PATH) is not None
-    return dict(json.loads(summary)) if summary and ended else None
-
-
-def _plan(config: RerankConfig) -> _Work:
-    start, retries_before = time.monotonic(), count_retries()
-    source, files = open_input(config.input)
-    output = open_store(config.output.path)
-    planned = read_plan(output)
-    plan = plan_units(source, files, config.input, planned)
-    check_output(output, build_fingerprint(config), fresh=config.run.fresh)
-    pending = _find_pending(output, plan.units)
-    return _Work(
-        source.url, output, planned, plan.units, pending, plan.bad_files, time.monotonic() - start, retries_before
-    )
-
-
-def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:
-    committed = committed_units(output)
-    return [unit for unit in units if unit.unit_id not in committed]
-
-
-def _tell(console: Console, text: str) -> None:
+def tell(console: Console, text: str) -> None:
+    """A line for people, as it is."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _tell_plan(work: _Work, console: Console) -> None:
-    rows = sum(unit.pairs for unit in work.units)
-    files = len({unit.path for unit in work.units})
-    shards = f"{files} file{'s' if files != 1 else ''}"
-    done = len(work.units) - len(work.pending)
-    resumed = f"; {done} units are judged already, going on" if done else ""
-    _tell(console, f"{rows} rows in {shards}, {len(work.units)} units{resumed}")
-
-
-def _count_before(work: _Work, config: RerankConfig) -> Counts:
-    """The counts of what earlier runs judged. Raises ErrorRateError where these alone exceed the limit."""
-    pending = {unit.unit_id for unit in work.pending}
-    before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
-    _check_error_rate(before, _count_pairs(work), config.output.max_error_rate)
-    return before
-
-
 @contextmanager
-def _connected(work: _Work, config: RerankConfig, console: Console) -> Iterator[None]:
+def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator[None]:
     """Ray, where there is anything to judge."""
     if not work.pending:
         yield
@@ -134,27 +97,34 @@ def _connected(work: _Work, config: RerankConfig, console: Console) -> Iterator[
     from rank1_batch.cluster import connect
 
     with connect(config.cluster, config.engine) as logs:
-        _tell(console, f"logs of Ray and the engine: {logs}")
+        tell(console, f"logs of Ray and the engine: {logs}")
         yield
 
 
-def _claim(work: _Work, config: RerankConfig) -> _Work:
-    """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
-    claim_output(work.output, build_fingerprint(config))
-    if read_plan(work.output) != work.planned:  # another run added to it meanwhile
-        work = _plan(config)
-    if work.units != work.planned:
-        write_plan(work.output, work.units)
-    delete_file(work.output, SUCCESS_PATH)
-    return work._replace(pending=_find_pending(work.output, work.units))
+@contextmanager
+def hold_output(work: Work, config: RerankConfig, console: Console) -> Iterator[HeldLease]:
+    """The lease of the output. Raises RefusedError where another run is at work on it."""
+    with hold_lease(work.output, lambda text: tell(console, text), takeover=config.run.takeover) as lease:
+        yield lease
 
 
-def _judge(work: _Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
-    """Judge the pending units; what was seen of it."""
+@contextmanager
+def _in_mid_run() -> Iterator[None]:
+    """What the store refuses while a job runs counts as its failure: it was allowed when the job began."""
+    try:
+        yield
+    except AccessError as error:
+        message = f"{error}\nIt was there, and allowed, when this run began. What was committed is kept: run again."
+        raise StorageError(message) from error
+
+
+@_in_mid_run()
+def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
+    """Judge the pending units; what was seen of it. `before` counts the rows that are not pending."""
     from rank1_batch.stages.stream import stream_units
 
-    total, done = _count_pairs(work), len(work.units) - len(work.pending)
-    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions())
+    total, done = work.count_pairs(), len(work.units) - len(work.pending)
+    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden)
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), None
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s):
@@ -168,30 +138,85 @@ def _judge(work: _Work, config: RerankConfig, console: Console, before: Counts, 
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
 
-def _check_all_judged(work: _Work, judged: Judged, lease: HeldLease) -> None:
-    """Raises RefusedError or InterruptedJobError where the replicas were told to stop early."""
-    left = len(work.pending) - judged.units
-    if left <= 0:
-        return
-    if lease.lost_to is not None:
-        raise RefusedError(f"{work.output.url}: another run took over: {lease.lost_to.holder()}. Nothing is lost.")
-    raise InterruptedJobError(
-        f"stopped on request: {judged.units} units were judged in this run, {left} are left. The same command goes on."
-    )
+@_in_mid_run()
+def finish(work: Work, judged: Judged, limits: GatesConfig) -> Outcome:
+    """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
+    start = time.monotonic()
+    unread = {unit_id for unit_id, _ in judged.failures}
+    units = [unit for unit in work.units if unit.unit_id not in unread]
+    counts = count_committed(work.output, units)
+    ranked = rank_units(work.output, units)
+    finish_s = time.monotonic() - start
+    seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
+    bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
+    gates = check_gates(counts, limits)
+    failed = list_failures(gates, FAIL)
+    retries = judged.storage_retries + count_retries() - work.retries_before
+    judged = judged._replace(storage_retries=retries)
+    summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
+    if failed:  # an earlier run's, with other limits
+        delete_file(work.output, SUCCESS_PATH)
+    write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
+    if not failed:
+        write_bytes(work.output, SUCCESS_PATH, b"")
+    return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
 
 
-def _count_pairs(work: _Work) -> int:
-    return sum(unit.pairs for unit in work.units)
+def _plan(config: RerankConfig) -> Work:
+    start, retries_before = time.monotonic(), count_retries()
+    source, files = open_input(config.input)
+    output = open_store(config.output.path)
+    planned = read_plan(output)
+    plan = plan_units(source, files, config.input, planned)
+    fingerprint = build_fingerprint(config)
+    check_output(output, fingerprint, fresh=config.run.fresh)
+    golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
+    pending = _find_pending(output, plan.units)
+    plan_s = time.monotonic() - start
+    return Work(source.url, output, planned, plan.units, pending, plan.bad_files, plan_s, golden, retries_before)
 
 
-@contextmanager
-def _in_mid_run() -> Iterator[None]:
-    """What the store refuses while a job runs counts as its failure: it was allowed when the job began."""
-    try:
-        yield
-    except AccessError as error:
-        message = f"{error}\nIt was there, and allowed, when this run began. What was committed is kept: run again."
-        raise StorageError(message) from error
+def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:
+    committed = committed_units(output)
+    return [unit for unit in units if unit.unit_id not in committed]
+
+
+def _read_summary(output: Store, gates: GatesConfig) -> dict[str, Any] | None:
+    """The summary of a job that came to its end; None where it did not, or its gates had other limits."""
+    summary = read_bytes(output, SUMMARY_PATH)
+    if summary is None or read_bytes(output, SUCCESS_PATH) is None:
+        return None
+    found = dict(json.loads(summary))
+    counts = Counts(*(found.get(name, 0) for name in Counts._fields))
+    same = found.get("gates") == [gate._asdict() for gate in check_gates(counts, gates)]
+    return found if same else None
+
+
+def _tell_plan(work: Work, console: Console) -> None:
+    files = len({unit.path for unit in work.units})
+    shards = f"{files} file{'s' if files != 1 else ''}"
+    done = len(work.units) - len(work.pending)
+    resumed = f"; {done} units are judged already, going on" if done else ""
+    tell(console, f"{work.count_pairs()} rows in {shards}, {len(work.units)} units{resumed}")
+
+
+def _count_before(work: Work, config: RerankConfig) -> Counts:
+    """The counts of what earlier runs judged. Raises ErrorRateError where these alone exceed the limit."""
+    pending = {unit.unit_id for unit in work.pending}
+    before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
+    _check_error_rate(before, work.count_pairs(), config.output.max_error_rate)
+    return before
+
+
+def _claim(work: Work, config: RerankConfig) -> Work:
+    """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
+    claim_output(work.output, build_fingerprint(config))
+    if read_plan(work.output) != work.planned:  # another run added to it meanwhile
+        work = _plan(config)
+    if work.units != work.planned:
+        write_plan(work.output, work.units)
+    delete_file(work.output, SUCCESS_PATH)
+    return work._replace(pending=_find_pending(work.output, work.units))
 
 
 def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
@@ -204,22 +229,16 @@ def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
         )
 
 
-def _finish(work: _Work, judged: Judged) -> Outcome:
-    """Check that every row is there, rank, and write the summary."""
-    start = time.monotonic()
-    unread = {unit_id for unit_id, _ in judged.failures}
-    units = [unit for unit in work.units if unit.unit_id not in unread]
-    counts = count_committed(work.output, units)
-    ranked = rank_units(work.output, units)
-    finish_s = time.monotonic() - start
-    seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
-    bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
-    retries = judged.storage_retries + count_retries() - work.retries_before
-    judged = judged._replace(storage_retries=retries)
-    summary = build_summary(counts, ranked, judged, seconds, bad_files)
-    write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
-    write_bytes(work.output, SUCCESS_PATH, b"")
-    return Outcome(summary, _exit_code(summary))
+def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
+    """Raises RefusedError or InterruptedJobError where the replicas were told to stop early."""
+    left = len(work.pending) - judged.units
+    if left <= 0:
+        return
+    if lease.lost_to is not None:
+        raise RefusedError(f"{work.output.url}: another run took over: {lease.lost_to.holder()}. Nothing is lost.")
+    raise InterruptedJobError(
+        f"stopped on request: {judged.units} units were judged in this run, {left} are left. The same command goes on."
+    )
 
 
 def _exit_code(summary: dict[str, Any]) -> int:

@@ -15,6 +15,7 @@ QUERY_ID, QUERY, DOC_ID, PASSAGE = "query_id", "query", "doc_id", "passage"
 TITLE, INSTRUCTION = "title", "instruction"
 FIRST_STAGE_SCORE, FIRST_STAGE_RANK = "first_stage_score", "first_stage_rank"
 CANDIDATES, CANDIDATE = "candidates", "candidate"
+PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED = "prompt_tokens", "trace_tokens", "passage_truncated"
 UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
 
 REQUIRED = (QUERY_ID, QUERY, DOC_ID, PASSAGE)
@@ -196,23 +197,23 @@ def _optional(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array | pa.Ch
     return table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
 
 
-def _as_bytes(column: pa.ChunkedArray) -> list[bytes | int | None]:
-    """Text as the bytes it is stored in: Arrow does not check UTF-8, and Python's str would raise."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return list((column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist())
-
-
 def _decode(column: pa.ChunkedArray) -> list[str | bytes | None]:
     """Text of each value; its bytes where they are not UTF-8; None for null."""
-    return [_text_or_bytes(value) for value in _as_bytes(column)]
-
-
-def _text_or_bytes(value: bytes | int | None) -> str | bytes | None:
-    if not isinstance(value, bytes):
-        return None if value is None else str(value)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not is_text(column.type):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    stored = column.cast(pa.large_binary())
     try:
-        return value.decode()
+        # Arrow checks UTF-8 here and nowhere else: Python's str would raise for the whole column.
+        return list(stored.cast(pa.large_string()).to_pylist())
+    except pa.ArrowInvalid:
+        return [_text_or_bytes(value) for value in stored.to_pylist()]
+
+
+def _text_or_bytes(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
     except UnicodeDecodeError:
         return value
 

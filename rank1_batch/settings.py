@@ -83,13 +83,12 @@ def _open(override: str, open_keys: Sequence[str]) -> str:
     return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
 
 
-def _find_unknown_keys(config: DictConfig, schema: type[Any]) -> list[str]:
+def _find_unknown_keys(config: DictConfig, schema: type[Any], prefix: str = "") -> list[str]:
     """Keys of the composed settings that the schema does not have."""
-    known = OmegaConf.structured(schema)
-    unknown = [str(key) for key in set(config) - set(known)]
-    for group in _groups(schema):
-        # Sets, because `in` says no for a key whose value is MISSING.
-        unknown += [f"{group}.{key}" for key in set(config[group]) - set(known[group])]
+    # Sets, because `in` says no for a key whose value is MISSING.
+    unknown = [f"{prefix}{key}" for key in set(config) - set(OmegaConf.structured(schema))]
+    for group, kind in _groups(schema).items():
+        unknown += _find_unknown_keys(config[group], kind, f"{prefix}{group}.")
     return sorted(unknown)
 
 
@@ -125,4 +124,4 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 
 def _all_keys(schema: type[Any]) -> list[str]:
     own = {field.name for field in fields(schema)}
-    return sorted(own.union(*({field.name for field in fields(group)} for group in _groups(schema).values())))
+    return sorted(own.union(*(_all_keys(group) for group in _groups(schema).values())))

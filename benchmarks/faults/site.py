@@ -19,7 +19,8 @@ ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_health_check_period_ms": "500",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_failure_threshold": "10",
+    "RAY_raylet_start_wait_time_s": "120",
     "RAY_worker_niceness": "0",
 }
 """A death is seen soon, and replicas get their share of a busy machine."""
@@ -35,7 +36,7 @@ class Site:
         from ray.cluster_utils import Cluster
 
         self._cpus = cpus
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus})
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
         self._worker: Any = self._cluster.add_node(num_cpus=cpus)
         self.address = str(self._cluster.address)
         self._logs = Path(self._cluster.head_node.get_logs_dir_path())

@@ -7,17 +7,15 @@ on any machine.
 import asyncio
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging import Reasoning
-from rank1_batch.prompts import control_pattern
+from rank1_batch.prompts import ControlTokens, build_control_tokens
 from rank1_batch.scoring import Verdict
 
 THINK, CLOSE = 256, 257
 _CONTROL = {"<think>": THINK, "</think>": CLOSE}
-_SPELLING = {number: text.encode() for text, number in _CONTROL.items()}
 _SENTENCES = (
     "The query asks for one thing.",
     "The passage speaks of another.",
@@ -39,7 +37,7 @@ class ScriptedEngine:
 
     def __init__(self, max_model_len: int, seconds_per_token: float = 0.0, fail_on: str = "", die_on: str = "") -> None:
         self.max_model_len = max_model_len
-        self.control: re.Pattern[str] = control_pattern(_CONTROL)
+        self.control: ControlTokens = build_control_tokens(_CONTROL)
         self.prompt_tokens = self.cached_tokens = 0
         self._seconds_per_token = seconds_per_token
         self._fail_on, self._die_on = fail_on.encode(), die_on.encode()
@@ -49,7 +47,7 @@ class ScriptedEngine:
         """The bytes of the text, with `<think>` and `</think>` as one number each."""
         ids: list[int] = []
         start = 0
-        for match in self.control.finditer(text):
+        for match in self.control.pattern.finditer(text):
             ids += [*text[start : match.start()].encode(errors="replace"), _CONTROL[match[0]]]
             start = match.end()
         return ids + list(text[start:].encode(errors="replace"))
@@ -86,7 +84,10 @@ class ScriptedEngine:
 
 
 def _bytes(ids: Sequence[int]) -> bytes:
-    return b"".join(_SPELLING.get(number) or bytes((number,)) for number in ids)
+    letters = "".join(map(chr, ids))
+    for text, number in _CONTROL.items():
+        letters = letters.replace(chr(number), text)
+    return letters.encode("latin-1")
 
 
 def _decode(ids: Sequence[int]) -> str:

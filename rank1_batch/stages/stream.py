@@ -11,7 +11,7 @@ from ray.data import ActorPoolStrategy, DataContext
 import rank1_batch
 from rank1_batch import errors
 from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError, StorageError
+from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
@@ -37,10 +37,10 @@ class JudgeActor:
 
     def __init__(self, spec: JudgeSpec) -> None:
         _log_progress()
-        self._refusal: SettingsError | StorageError | None = None
+        self._refusal: SettingsError | GoldenError | StorageError | None = None
         try:
             self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
-        except (SettingsError, StorageError) as error:
+        except (SettingsError, GoldenError, StorageError) as error:
             self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:

@@ -1,6 +1,5 @@
 import time
 from io import BytesIO
-from typing import Any
 
 import pytest
 import stamina
@@ -61,10 +60,11 @@ def client_error(code: str) -> Exception:
     return ClientError({"Error": {"Code": code, "Message": ""}}, "PutObject")
 
 
-def botocore_error(name: str, **fields: Any) -> Exception:
+def botocore_error(name: str) -> Exception:
     import botocore.exceptions
 
-    return Exception.__new__(getattr(botocore.exceptions, name), **fields)
+    kind: type[Exception] = getattr(botocore.exceptions, name)
+    return kind.__new__(kind)
 
 
 @pytest.mark.parametrize(
