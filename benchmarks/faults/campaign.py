@@ -11,7 +11,6 @@ command until it ends with exit code 0. The exit code is 1 where any promise was
 import argparse
 import json
 import math
-import os
 import random
 import sys
 import tempfile
@@ -30,7 +29,7 @@ import pyarrow.parquet as pq
 import s3fs
 
 from benchmarks.faults.proxy import Faults, Proxy, run_proxy
-from benchmarks.faults.site import LIMIT_S, ROOT, Site, open_site
+from benchmarks.faults.site import LIMIT_S, ROOT, Site, environment, open_site
 from tests.seaweed import KEY, SECRET, run_seaweed, wait_for
 from tests.tiny_model import build_tiny_model, tiny_pairs
 
@@ -129,15 +128,17 @@ def open_place(trial: Trial) -> Iterator[Place]:
     """A store with pairs, a proxy before it, two nodes that find the store there, and what is to be expected."""
     faults = Faults(share=0, seed=trial.seed)
     with tempfile.TemporaryDirectory() as name, run_seaweed(Path(name)) as server, run_proxy(server, faults) as proxy:
-        os.environ |= {"AWS_ENDPOINT_URL": proxy.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
-        os.environ |= {"AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(ROOT)}
-        s3 = s3fs.S3FileSystem(endpoint_url=server, use_listings_cache=False, skip_instance_cache=True)
+        s3 = s3fs.S3FileSystem(
+            endpoint_url=server, key=KEY, secret=SECRET, use_listings_cache=False, skip_instance_cache=True
+        )
         s3.mkdir(BUCKET)
         for shard in range(3):
             pairs = pa.BufferOutputStream()
             pq.write_table(tiny_pairs(trial.rows // 3, seed=shard), pairs)
             s3.pipe_file(f"{BUCKET}/pairs/{shard}.parquet", pairs.getvalue().to_pybytes())
-        with open_site(cpus=1) as site:
+        variables = {"AWS_ENDPOINT_URL": proxy.url, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        variables |= {"AWS_DEFAULT_REGION": "us-east-1", "PYTHONPATH": str(ROOT)}
+        with environment(variables), open_site(cpus=1) as site:
             place = Place(site, proxy, s3, Path(name), engine_settings(trial, Path(name)), {})
             undisturbed = Run(place, "reference")
             undisturbed.start("engine.args.seconds_per_token=0" if trial.engine == "scripted" else "cluster.replicas=1")

@@ -6,7 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,6 @@ ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_failure_threshold": "10",
-    "RAY_raylet_start_wait_time_s": "120",
     "RAY_worker_niceness": "0",
 }
 """A death is seen soon, and replicas get their share of a busy machine."""
@@ -100,12 +99,24 @@ class Site:
 @contextmanager
 def open_site(cpus: int) -> Iterator[Site]:
     """Two nodes for as long as the block runs. Workers inherit the environment of the moment."""
-    os.environ |= ENVIRONMENT
-    site = Site(cpus)
+    with environment(ENVIRONMENT):
+        site = Site(cpus)
+        try:
+            yield site
+        finally:
+            site.close()
+
+
+@contextmanager
+def environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables that processes started in the block inherit."""
+    before = dict(os.environ)
+    os.environ.update(values)
     try:
-        yield site
+        yield
     finally:
-        site.close()
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _family(pid: int) -> list[psutil.Process]:
