@@ -34,9 +34,8 @@ def main(argv: Sequence[str]) -> None:
         summary = json.loads((folder / "judged" / "summary.json").read_text())
     run = summary["this_run"]
     stages = ", ".join(f"{stage} {value:.0f} s" for stage, value in run["seconds"].items())
-    print(
-        f"{shape} {count}: {bytes_in / 1e6:.0f} MB in, {run['units']} units, {summary['rows']} rows, {seconds:.0f} s ({stages})"
-    )
+    print(f"{shape} {count}: {bytes_in / 1e6:.0f} MB in, {run['units']} units, {summary['rows']} rows")
+    print(f"{seconds:.0f} s ({stages})")
     print(", ".join(f"{what} {megabytes:.0f} MB" for what, megabytes in peak.items()))
 
 
