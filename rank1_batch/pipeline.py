@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -127,8 +127,9 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden)
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), None
-    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s):
-        for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
+    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+        for receipt in receipts:
             first = first or time.monotonic() - receipt.seconds
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.seconds)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -56,7 +56,7 @@ class JudgeActor:
 
 def stream_units(
     units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
-) -> Iterator[Receipt]:
+) -> Generator[Receipt]:
     """A receipt for each unit, as they come. Raises our own error where an actor raised one.
 
     Ends early when the run was asked to stop, as soon as every replica is idle.
@@ -82,10 +82,13 @@ def stream_units(
         num_cpus=engine.cpus,
         num_gpus=engine.gpus or None,
     )
+    rows: Any = iter(receipts.iter_rows())
     try:
-        yield from _until_idle(_parse_receipt(row["receipt"]) for row in receipts.iter_rows())
+        yield from _until_idle(_parse_receipt(row["receipt"]) for row in rows)
     except ray.exceptions.RayError as error:
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
+    finally:
+        rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
 
 
 def _log_progress() -> None:
