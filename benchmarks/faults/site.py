@@ -1,6 +1,7 @@
 """Where a campaign takes place: two Ray nodes, a job as a user starts it, and SIGKILL for its parts."""
 
 import contextlib
+import functools
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import stamina
 
 from tests.seaweed import wait_for
 
@@ -36,7 +38,7 @@ class Site:
 
         self._cpus = cpus
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
-        self._worker: Any = self._cluster.add_node(num_cpus=cpus)
+        self._worker = self._add_node()
         self.address = str(self._cluster.address)
         self._logs = Path(self._cluster.head_node.get_logs_dir_path())
 
@@ -92,8 +94,13 @@ class Site:
         _kill(doomed)
         wait_for(lambda: not _alive([process.pid for process in doomed]), "a node does not die", LIMIT_S)
         self._cluster.remove_node(self._worker, allow_graceful=False)
-        self._worker = self._cluster.add_node(num_cpus=self._cpus)
+        self._worker = self._add_node()
         return actors
+
+    def _add_node(self) -> Any:
+        # Ray gives a node 30 seconds to start, however busy the machine, and has no error of its own for it.
+        start = functools.partial(self._cluster.add_node, num_cpus=self._cpus)
+        return stamina.RetryingCaller(attempts=4, timeout=None).on(Exception)(start)
 
 
 @contextmanager
