@@ -113,4 +113,6 @@ def summary_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
         seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in run["seconds"].items())
         lines.append(("time", seconds))
         lines.append(("rate", f"{run['rows_per_s']:.1f} rows/s, {run['trace_tokens_per_s']:.0f} tokens/s"))
+    if run.get("storage_retries"):
+        lines.append(("storage", f"{run['storage_retries']} requests were repeated"))
     return lines

@@ -37,6 +37,7 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
     address = cluster.address or os.environ.get("RAY_ADDRESS") or None
     with divert_output() as chatter:
         try:
+            # Without an address Ray would take any cluster that was started on this machine, whoever's it is.
             context: Any = ray.init(
                 address=address or "local", log_to_driver=False, include_dashboard=None if address else False
             )

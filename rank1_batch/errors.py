@@ -2,6 +2,7 @@
 
 Rank1BatchError
 ├── SettingsError        what the user asked for cannot work; all problems at once   exit code 2
+│   └── AccessError      no permission, or no such place; in mid-run it counts as the store having failed
 ├── BadFileError         an input file that cannot be read as what it claims to be   exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
@@ -33,6 +34,10 @@ class SettingsError(Rank1BatchError):
 
     def __str__(self) -> str:
         return "\n".join(self.problems)
+
+
+class AccessError(SettingsError):
+    """A store that gives no permission, or has no such file, folder or bucket."""
 
 
 class BadFileError(Rank1BatchError):

@@ -10,14 +10,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO, TypeVar, cast
+from typing import TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from rank1_batch.errors import BadFileError
-from rank1_batch.storage import FileInfo, Store, ask, read_ranges
+from rank1_batch.storage import FileInfo, Store, open_file, read_ranges, store_errors
 
 FOOTER_BYTES = 64 * 1024
 TRAILER_BYTES = 8
@@ -43,31 +43,26 @@ def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaDat
 def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.ParquetFile:
     """An open file. With `stream` its column chunks are read bit by bit, not whole."""
 
-    def open_file() -> pq.ParquetFile:
-        file = cast(BinaryIO, store.fs.open(store.locate(path), "rb", cache_type="none"))
-        return pq.ParquetFile(file, pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
+    def open_parquet_file() -> pq.ParquetFile:
+        return pq.ParquetFile(open_file(store, path), pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
 
-    return read_or_blame(store, path, open_file)
+    return read_or_blame(store, path, open_parquet_file)
 
 
 def read_or_blame(store: Store, path: str, read: Callable[[], T], what: str = "") -> T:
     """What `read` returns. Raises BadFileError where the file is at fault, StorageError where the store is."""
-
-    def attempt() -> T | BadFileError:
+    with store_errors(store, path):
         try:
             return read()
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, FileNotFoundError) as error:
-            return BadFileError(f"{store.url}/{path}: {what}{error}")
+            raise BadFileError(f"{store.url}/{path}: {what}{error}") from error
         except OSError as error:
             # Arrow says that content is damaged with a bare OSError; those of stores have a number or a class.
-            if type(error) is not OSError or error.errno is not None:
+            # s3fs raises FileExpired where the object is no longer the one that was opened.
+            bare = type(error) is OSError and error.errno is None
+            if not bare and type(error).__name__ != "FileExpired":
                 raise
-            return BadFileError(f"{store.url}/{path}: {what}{error}")
-
-    found = ask(store, path, attempt)
-    if isinstance(found, BadFileError):
-        raise found
-    return found
+            raise BadFileError(f"{store.url}/{path}: {what}{error}") from error
 
 
 def read_query_ends(store: Store, path: str, column: str) -> list[int]:
@@ -230,10 +225,15 @@ def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.F
 
 
 def _plain(values: pa.Array) -> pa.Array:
-    """The same values in a type that can be compared run by run: no dictionary, no view."""
+    """The same values in a type that can be compared run by run: no dictionary, no view, no number.
+
+    Arrow's run_end_encode (26.0) compares what lies under nulls of numbers, which may be anything.
+    """
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    return values if pa.types.is_integer(values.type) else values.cast(pa.large_binary())
+    if pa.types.is_integer(values.type):
+        values = values.cast(pa.string())
+    return values.cast(pa.large_binary())
 
 
 def _row_group_starts(footer: pq.FileMetaData) -> list[int]:

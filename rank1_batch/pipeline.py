@@ -3,13 +3,13 @@
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from rank1_batch.config import GatesConfig, RerankConfig
-from rank1_batch.errors import ErrorRateError, InterruptedJobError, RefusedError
+from rank1_batch.errors import AccessError, ErrorRateError, InterruptedJobError, RefusedError, StorageError
 from rank1_batch.gates import FAIL, check_gates, list_failures
 from rank1_batch.golden import GoldenSet, read_golden
 from rank1_batch.lease import HeldLease, hold_lease
@@ -30,6 +30,7 @@ from rank1_batch.manifest import (
 from rank1_batch.progress import JobProgress
 from rank1_batch.recorded import record_settings
 from rank1_batch.redoing import Redo
+from rank1_batch.retries import count_retries
 from rank1_batch.stages.finish import Judged, add_receipt, build_summary, count_committed
 from rank1_batch.stages.judge import JudgeSpec
 from rank1_batch.stages.plan import open_input, plan_units
@@ -67,6 +68,7 @@ class Work(NamedTuple):
     plan_s: float
     golden: GoldenSet | None = None
     redo: Redo | None = None
+    retries_before: int = 0
 
     def count_pairs(self) -> int:
         """Rows of the whole job."""
@@ -113,6 +115,17 @@ def hold_output(work: Work, config: RerankConfig, console: Console) -> Iterator[
         yield lease
 
 
+@contextmanager
+def _in_mid_run() -> Iterator[None]:
+    """What the store refuses while a job runs counts as its failure: it was allowed when the job began."""
+    try:
+        yield
+    except AccessError as error:
+        message = f"{error}\nIt was there, and allowed, when this run began. What was committed is kept: run again."
+        raise StorageError(message) from error
+
+
+@_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units; what was seen of it. `before` counts the rows that are not pending."""
     from rank1_batch.stages.stream import stream_units
@@ -121,8 +134,9 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), None
-    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s):
-        for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
+    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+        for receipt in receipts:
             first = first or time.monotonic() - receipt.seconds
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.seconds)
@@ -132,6 +146,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
 
+@_in_mid_run()
 def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
     start = time.monotonic()
@@ -144,6 +159,8 @@ def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
     gates = check_gates(counts, config.gates)
     failed = list_failures(gates, FAIL)
+    retries = judged.storage_retries + count_retries() - work.retries_before
+    judged = judged._replace(storage_retries=retries)
     summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
     summary |= {"first_stages": work.first_stages, "prompt": name_prompt(config.prompt)}
     if failed:  # an earlier run's, with other limits
@@ -155,7 +172,7 @@ def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
 
 
 def _plan(config: RerankConfig) -> Work:
-    start = time.monotonic()
+    start, retries_before = time.monotonic(), count_retries()
     source, files = open_input(config.input)
     output = open_store(config.output.path)
     planned = read_plan(output)
@@ -167,7 +184,10 @@ def _plan(config: RerankConfig) -> Work:
     first_stages = [*known, *(found for found in plan.first_stages if found not in known)]
     pending = _find_pending(output, plan.units)
     seconds = time.monotonic() - start
-    return Work(source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds, golden)
+    return Work(
+        source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds, golden,
+        retries_before=retries_before,
+    )  # fmt: skip
 
 
 def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:

@@ -6,27 +6,23 @@ the store's usual files, never from our settings. Knows nothing about Parquet.
 
 import contextlib
 import datetime as dt
+import errno
 import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import fsspec
-import stamina
 from fsspec.implementations.local import LocalFileSystem
 
-from rank1_batch.errors import SettingsError, StorageError
+from rank1_batch.errors import AccessError, SettingsError, StorageError
+from rank1_batch.retries import PatientFile, count_retries, error_code, is_transient, retry, s3_options
 
 MISSING_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 """Protocols whose fsspec driver comes with one of this package's extras."""
-
-_RETRIES = stamina.RetryingCaller(attempts=6, timeout=300.0, wait_initial=0.5, wait_max=30.0)
-"""Tries of one request before a store counts as gone; s3fs has repeated each of them 5 times before."""
-
-TRANSIENT_CODES = {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "ConditionalRequestConflict"}
-"""Codes with which an S3 server asks for another try."""
+S3_PROTOCOLS = ("s3", "s3a")
 
 T = TypeVar("T")
 Info = dict[str, Any]
@@ -61,20 +57,30 @@ def open_store(url: str) -> Store:
     """The store behind a URL or a local path. Raises SettingsError for a protocol we cannot serve."""
     protocol = url.partition("://")[0] if "://" in url else "file"
     # s3fs keeps listings: without this, files put by another process stay unseen.
-    options = {} if protocol == "file" else {"use_listings_cache": False}
+    options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False}
+    options |= s3_options() if protocol in S3_PROTOCOLS else {}
     try:
         fs, root = fsspec.core.url_to_fs(str(Path(url).expanduser()) if protocol == "file" else url, **options)
     except (ImportError, ValueError) as error:
         extra = MISSING_EXTRAS.get(protocol)
         hint = f": install rank1-batch[{extra}]" if extra else ""
         raise SettingsError([f"{url}: cannot open {protocol}:// paths{hint} ({error})"]) from error
+    if protocol in S3_PROTOCOLS:
+        fs.retries = 1  # s3fs's own tries have no jitter, and would not be counted
     return Store(fs, str(root).rstrip("/"), url.rstrip("/"))
 
 
 def ask(store: Store, path: str, request: Callable[[], T]) -> T:
     """The answer to a request, repeated while its failures are transient, for five minutes at most."""
-    with _errors(store, path):
-        return _RETRIES(_is_transient, request)
+    with store_errors(store, path):
+        return retry(request)
+
+
+def open_file(store: Store, path: str) -> BinaryIO:
+    """An open file that is read bit by bit. Raises what the store's driver raises: see `store_errors`."""
+    if isinstance(store.fs, LocalFileSystem):
+        return cast(BinaryIO, store.fs.open(store.locate(path), "rb"))
+    return cast(BinaryIO, PatientFile(lambda: store.fs.open(store.locate(path), "rb", cache_type="none")))
 
 
 def list_files(store: Store, folder: str = "") -> list[FileInfo]:
@@ -108,9 +114,20 @@ def read_bytes(store: Store, path: str) -> bytes | None:
 
 def read_ranges(store: Store, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | Exception]:
     """Bytes `start` to `stop` of each (path, start, stop), all at once; an exception where one failed."""
-    paths, starts, stops = ([*column] for column in zip(*ranges, strict=True))
-    located = [store.locate(path) for path in paths]
-    return list(ask(store, "", lambda: store.fs.cat_ranges(located, starts, stops, on_error="return")))
+    found: dict[tuple[str, int, int], bytes | Exception] = {}
+
+    def read_missing() -> None:
+        missing = [wanted for wanted in ranges if wanted not in found]
+        paths, starts, stops = ([*column] for column in zip(*missing, strict=True))
+        located = [store.locate(path) for path in paths]
+        answers = dict(zip(missing, store.fs.cat_ranges(located, starts, stops, on_error="return"), strict=True))
+        lost = {wanted: a for wanted, a in answers.items() if isinstance(a, Exception) and is_transient(a)}
+        found.update((wanted, answer) for wanted, answer in answers.items() if wanted not in lost)
+        if lost:
+            raise next(iter(lost.values()))
+
+    ask(store, "", read_missing)
+    return [found[wanted] for wanted in ranges]
 
 
 def write_bytes(store: Store, path: str, data: bytes) -> None:
@@ -118,7 +135,7 @@ def write_bytes(store: Store, path: str, data: bytes) -> None:
     if not isinstance(store.fs, LocalFileSystem):
         ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data))
         return
-    with _errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
+    with store_errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
         temporary.replace(store.locate(path))
 
 
@@ -127,7 +144,7 @@ def write_file(store: Store, path: str, source: Path) -> None:
     if not isinstance(store.fs, LocalFileSystem):
         ask(store, path, lambda: store.fs.put_file(str(source), store.locate(path)))
         return
-    with source.open("rb") as file, _errors(store, path), _temporary_file(store.locate(path), file) as temporary:
+    with source.open("rb") as file, store_errors(store, path), _temporary_file(store.locate(path), file) as temporary:
         temporary.replace(store.locate(path))
 
 
@@ -136,21 +153,22 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
 
     An object store that ignores `If-None-Match` lets the last one win; the file is whole either way.
     """
+    before = count_retries()
     try:
         if not isinstance(store.fs, LocalFileSystem):
             ask(store, path, lambda: _create(store, path, data))
             return True
-        with _errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
+        with store_errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
             os.link(temporary, store.locate(path))
     except FileExistsError:
-        return False
+        # An earlier try may have been done, and only its answer lost.
+        return count_retries() > before and read_bytes(store, path) == data
     return True
 
 
 def delete_file(store: Store, path: str) -> None:
     """Remove a file, if it is there."""
-    with _errors(store, path), contextlib.suppress(FileNotFoundError):
-        store.fs.rm_file(store.locate(path))
+    ask(store, path, lambda: _or_none(store.fs.rm_file, store.locate(path)))
 
 
 def _create(store: Store, path: str, data: bytes) -> None:
@@ -158,7 +176,7 @@ def _create(store: Store, path: str, data: bytes) -> None:
         store.fs.pipe_file(store.locate(path), data, mode="create")
     except OSError as error:
         # s3fs (2026.9) has no error of its own for "there is one already": it says EINVAL.
-        if _error_code(error) == "PreconditionFailed":
+        if error_code(error) == "PreconditionFailed":
             raise FileExistsError(path) from error
         raise
 
@@ -223,24 +241,8 @@ def _or_none(request: Callable[[str], T], path: str) -> T | None:
         return None
 
 
-def _is_transient(error: Exception) -> bool:
-    """Whether the same request may well succeed later: no answer, or an answer that says so."""
-    module, name = type(error).__module__, type(error).__name__
-    if isinstance(error, TimeoutError | ConnectionError):
-        return True
-    if module.startswith("botocore"):
-        return name not in ("NoCredentialsError", "ParamValidationError", "PartialCredentialsError", "ProfileNotFound")
-    return module.startswith("aiohttp") or _error_code(error) in TRANSIENT_CODES or "SlowDown" in str(error)
-
-
-def _error_code(error: BaseException) -> str:
-    """The code of an S3 error, also of one that s3fs translated; empty where there is none."""
-    response = getattr(error.__cause__ or error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
-
-
 @contextlib.contextmanager
-def _errors(store: Store, path: str) -> Iterator[None]:
+def store_errors(store: Store, path: str) -> Iterator[None]:
     """Turns what a store raises into our errors, with the place in the message."""
     where = f"{store.url}/{path}" if path else store.url
     try:
@@ -248,10 +250,12 @@ def _errors(store: Store, path: str) -> Iterator[None]:
     except FileExistsError:
         raise
     except FileNotFoundError as error:
-        raise SettingsError([f"{where}: there is no such file, folder or bucket"]) from error
+        raise AccessError([f"{where}: there is no such file, folder or bucket"]) from error
     except PermissionError as error:
-        raise SettingsError([f"{where}: no permission ({error})"]) from error
+        raise AccessError([f"{where}: no permission ({error})"]) from error
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise AccessError([f"{where}: no permission ({error})"]) from error
         raise StorageError(f"{where}: {error!r}") from error
     except Exception as error:  # botocore's and aiohttp's share no other base class; all others are raised again
         if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
@@ -261,5 +265,5 @@ def _errors(store: Store, path: str) -> Iterator[None]:
 
 def _client_error(where: str, error: Exception) -> Exception:
     if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
-        return SettingsError([f"{where}: no credentials found ({error})"])
+        return AccessError([f"{where}: no credentials found ({error})"])
     return StorageError(f"{where}: {error}")

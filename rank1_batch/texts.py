@@ -52,6 +52,7 @@ class UnitReader:
         """
         reader, layout = self._reader(unit)
         rows = reader.read(unit.row_start, unit.row_stop, layout.file_columns())
+        self._check_unchanged(unit)  # it may have been written over while it was read
         return flatten(rows, layout, unit.row_start), layout.keep
 
     def _reader(self, unit: Unit) -> tuple[RowReader, Layout]:
@@ -64,14 +65,17 @@ class UnitReader:
             return self._open[unit.path]
 
     def _open_file(self, unit: Unit) -> tuple[RowReader, Layout]:
-        found = stat_file(self._source, unit.path)
-        if found is None or found.identity != unit.identity:
-            raise BadFileError(f"{self._source.url}/{unit.path}: changed or gone since the job was planned")
+        self._check_unchanged(unit)
         reader = RowReader(self._source, unit.path)
         layout, problems = find_layout(reader.schema, self._columns, self._keep)
         if problems:
             raise BadFileError(f"{self._source.url}/{unit.path}: {'; '.join(problems)}")
         return reader, layout
+
+    def _check_unchanged(self, unit: Unit) -> None:
+        found = stat_file(self._source, unit.path)
+        if found is None or found.identity != unit.identity:
+            raise BadFileError(f"{self._source.url}/{unit.path}: changed or gone since the job was planned")
 
 
 def read_judgments(output: Store, unit: Unit, columns: Sequence[str] | None = None) -> pa.Table:

@@ -45,6 +45,7 @@ class Judged(NamedTuple):
     lost: int = 0
     sent_tokens: int = 0
     cached_tokens: int = 0
+    storage_retries: int = 0
     load_s: float = 0.0
     judge_s: float = 0.0
     nodes: frozenset[str] = frozenset()
@@ -60,6 +61,7 @@ def add_receipt(judged: Judged, receipt: Receipt) -> Judged:
         lost=judged.lost + (not receipt.won and not failed),
         sent_tokens=judged.sent_tokens + receipt.sent_tokens,
         cached_tokens=judged.cached_tokens + receipt.cached_tokens,
+        storage_retries=judged.storage_retries + receipt.storage_retries,
         nodes=judged.nodes | {receipt.node},
         failures=judged.failures + failed,
     )
@@ -95,6 +97,7 @@ def build_summary(
             "prefix_cache_hit_share": round(judged.cached_tokens / judged.sent_tokens, 4)
             if judged.sent_tokens
             else None,
+            "storage_retries": judged.storage_retries,
         },
         "versions": find_versions(),
     }

@@ -29,6 +29,7 @@ from rank1_batch.manifest import (
 )
 from rank1_batch.redoing import Redo, begin_again, put_back, select_rows
 from rank1_batch.replica import Replica
+from rank1_batch.retries import count_retries
 from rank1_batch.schema import build_judgments, parse_judgments, read_pairs
 from rank1_batch.scoring import is_saturated, is_stray
 from rank1_batch.storage import open_store
@@ -69,6 +70,7 @@ class Receipt(NamedTuple):
     seconds: float
     sent_tokens: int = 0
     cached_tokens: int = 0
+    storage_retries: int = 0
     failure: str | None = None
     skipped: bool = False
 
@@ -88,7 +90,7 @@ class JudgeUnits:
         self._replica = Replica(spec.config)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
-        self._told = self._replica.usage()
+        self._told, self._told_retries = self._replica.usage(), 0
         self._asked_at, self._go_on = -math.inf, True
 
     def __call__(self, unit: Unit) -> Receipt:
@@ -103,6 +105,7 @@ class JudgeUnits:
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
             self._in_flight[unit.unit_id] = unit
+            logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
             try:
                 return self._judge(unit)
             except EngineDiedError as error:
@@ -150,11 +153,13 @@ class JudgeUnits:
         rows = begin_again(read_pairs(table), before)
         return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
 
-    def _new_usage(self) -> tuple[int, int]:
-        """Tokens sent and found in the cache since this was last asked."""
+    def _new_usage(self) -> tuple[int, int, int]:
+        """Tokens sent and found in the cache, and requests repeated, since this was last asked."""
         with self._lock:
             told, self._told = self._told, self._replica.usage()
-            return self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
+            retries, self._told_retries = count_retries() - self._told_retries, count_retries()
+            sent, cached = self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
+            return sent, cached, retries
 
     def _die(self, error: EngineDiedError) -> None:
         """Note which units were in flight, and end the process: `exit_actor()` would not be retried."""

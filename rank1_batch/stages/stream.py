@@ -1,15 +1,17 @@
 """Units through the replicas by Ray Data: a unit goes in, a receipt comes out, rows never move."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
 from ray.data import ActorPoolStrategy, DataContext
 
+import rank1_batch
 from rank1_batch import errors
 from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError
+from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
@@ -17,7 +19,11 @@ from rank1_batch.units import Unit
 ROWS_IN_FLIGHT = 8
 """Rows of units in flight for each sequence of an engine (simulated: keeps 98.5 % of them busy)."""
 MOST_UNITS_IN_FLIGHT = 32
-ERRORS = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)}
+ERRORS = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, Rank1BatchError)
+}
 INIT_DEATHS = 5
 """Actors that may die one after another while they start, before the job is given up."""
 
@@ -30,10 +36,11 @@ class JudgeActor:
     """
 
     def __init__(self, spec: JudgeSpec) -> None:
-        self._refusal: SettingsError | GoldenError | None = None
+        _log_progress()
+        self._refusal: SettingsError | GoldenError | StorageError | None = None
         try:
             self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
-        except (SettingsError, GoldenError) as error:
+        except (SettingsError, GoldenError, StorageError) as error:
             self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -49,7 +56,7 @@ class JudgeActor:
 
 def stream_units(
     units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
-) -> Iterator[Receipt]:
+) -> Generator[Receipt]:
     """A receipt for each unit, as they come. Raises our own error where an actor raised one.
 
     Ends early when the run was asked to stop, as soon as every replica is idle.
@@ -75,10 +82,22 @@ def stream_units(
         num_cpus=engine.cpus,
         num_gpus=engine.gpus or None,
     )
+    rows: Any = iter(receipts.iter_rows())
     try:
-        yield from _until_idle(_parse_receipt(row["receipt"]) for row in receipts.iter_rows())
+        yield from _until_idle(_parse_receipt(row["receipt"]) for row in rows)
     except ray.exceptions.RayError as error:
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
+    finally:
+        rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
+
+
+def _log_progress() -> None:
+    """Our own progress into the actor's log; Ray leaves Python's default there, which drops it."""
+    ours = logging.getLogger(rank1_batch.__name__)
+    ours.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    ours.addHandler(handler)
 
 
 def _until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
@@ -113,8 +132,8 @@ def _parse_receipt(text: str) -> Receipt:
     """The receipt of a unit. Raises the error that a replica sent in its place."""
     found = json.loads(text)
     if isinstance(found, dict):
-        message = found["message"]
-        raise SettingsError([message]) if found["error"] == "SettingsError" else ERRORS[found["error"]](message)
+        kind, message = ERRORS[found["error"]], found["message"]
+        raise kind([message]) if issubclass(kind, SettingsError) else kind(message)
     unit_id, counts, *rest = found
     return Receipt(unit_id, Counts(*counts), *rest)
 

@@ -72,6 +72,19 @@ def test_a_job_judges_every_row_on_both_nodes_and_twice_is_once(settings: list[s
     assert before == {path: path.stat().st_mtime_ns for path in output(settings).rglob("*")}
 
 
+def test_a_job_without_an_address_starts_a_ray_of_its_own_beside_one_that_runs(
+    settings: list[str], run_job: Run, tmp_path: Path
+) -> None:
+    """Ray takes the cluster that was started last on the machine, unless it is told not to."""
+    there = run_job(*settings)[1]
+    own = [setting for setting in settings if not setting.startswith(("cluster.address=", "output.path="))]
+    code, printed = run_job(*own, f"output.path={tmp_path / 'own'}")
+    assert code == 0, printed
+    places = [re.findall(r"^logs of Ray and the engine: (.+)$", text, re.MULTILINE) for text in (there, printed)]
+    assert len(places[0]) == len(places[1]) == 1
+    assert places[0] != places[1]
+
+
 def test_new_files_are_judged_by_the_same_command_and_changed_ones_refused(settings: list[str], run_job: Run) -> None:
     assert run_job(*settings)[0] == 0
     before = set(output(settings).glob("judgments/*"))

@@ -145,3 +145,20 @@ def test_no_manifest_opens_the_dashboard_to_all_addresses(manifest: Path) -> Non
 
 def test_the_dashboard_of_the_cluster_stays_on_localhost() -> None:
     assert "--dashboard-host=127.0.0.1" in " ".join(read_cluster()["head_start_ray_commands"])
+
+
+def test_the_job_server_of_the_rayjob_asks_for_a_token_and_has_no_address_outside() -> None:
+    cluster = read_rayjob()["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
+    assert "dashboard-host" not in cluster["headGroupSpec"]["rayStartParams"]
+    for pod in pod_specs().values():
+        assert not pod.get("hostNetwork")
+        assert not any("hostPort" in port for container in pod["containers"] for port in container.get("ports", ()))
+
+
+def test_no_node_of_the_cluster_publishes_a_port_or_is_let_in_by_a_rule_of_ours() -> None:
+    cluster = read_cluster()
+    assert "security_group" not in cluster["provider"]
+    assert not any(option.startswith(("-p", "--publish", "--net")) for option in cluster["docker"]["run_options"])
+    assert "EXPOSE" not in (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
