@@ -5,21 +5,18 @@ import os
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
-
-import pyarrow as pa
 
 from rank1_batch.config import RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
 from rank1_batch.judging import Finish, Judgment, failed_judgment
 from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
-from rank1_batch.parquet import RowReader
 from rank1_batch.replica import Replica
-from rank1_batch.schema import Layout, build_judgments, find_layout, flatten, read_pairs
-from rank1_batch.storage import Store, open_store, stat_file
+from rank1_batch.schema import build_judgments, read_pairs
+from rank1_batch.stages.rows import UnitRows
+from rank1_batch.storage import open_store
 from rank1_batch.units import Unit
 from rank1_batch.versions import compare_versions, find_versions
 
@@ -27,7 +24,6 @@ logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 3
 """Engines that may die over one unit before it is set aside."""
-OPEN_FILES = 8
 
 
 class JudgeSpec(NamedTuple):
@@ -61,7 +57,7 @@ class JudgeUnits:
         self._output = open_store(spec.output_url)
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
-        self._readers = _Readers(open_store(spec.input_url), spec.config)
+        self._readers = UnitRows(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
         self._in_flight: dict[str, Unit] = {}
         self._replica = Replica(spec.config)
         self._lock = threading.Lock()
@@ -87,7 +83,7 @@ class JudgeUnits:
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
         try:
-            table, keep = self._readers.read(unit)
+            table = self._readers.read(unit)
         except BadFileError as error:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
@@ -98,6 +94,7 @@ class JudgeUnits:
         else:
             judgments = self._replica.judge(read_pairs(table))
         counts = count_judgments(judgments)
+        keep = self._spec.config.input.keep
         won = commit_unit(self._output, unit, build_judgments(table, judgments, unit.unit_id, keep), counts)
         seconds = time.monotonic() - start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
@@ -135,40 +132,6 @@ def count_judgments(judgments: list[Judgment]) -> Counts:
         prompt_tokens=sum(judgment.prompt_tokens for judgment in judgments),
         trace_tokens=sum(judgment.trace_tokens for judgment in judgments),
     )
-
-
-class _Readers:
-    """The input files that were read last, kept open."""
-
-    def __init__(self, store: Store, config: RerankConfig) -> None:
-        self._store, self._config = store, config
-        self._lock = threading.Lock()
-        self._open: OrderedDict[str, tuple[RowReader, Layout]] = OrderedDict()
-
-    def read(self, unit: Unit) -> tuple[pa.Table, tuple[str, ...]]:
-        """A row for each pair of the unit, and the names of the columns that pass through."""
-        reader, layout = self._reader(unit)
-        rows = reader.read(unit.row_start, unit.row_stop, layout.file_columns())
-        return flatten(rows, layout, unit.row_start), layout.keep
-
-    def _reader(self, unit: Unit) -> tuple[RowReader, Layout]:
-        with self._lock:
-            if unit.path not in self._open:
-                self._open[unit.path] = self._open_file(unit)
-            self._open.move_to_end(unit.path)
-            if len(self._open) > OPEN_FILES:
-                self._open.popitem(last=False)
-            return self._open[unit.path]
-
-    def _open_file(self, unit: Unit) -> tuple[RowReader, Layout]:
-        found = stat_file(self._store, unit.path)
-        if found is None or found.identity != unit.identity:
-            raise BadFileError(f"{self._store.url}/{unit.path}: changed or gone since the job was planned")
-        reader = RowReader(self._store, unit.path)
-        layout, problems = find_layout(reader.schema, self._config.input.columns, self._config.input.keep)
-        if problems:
-            raise BadFileError(f"{self._store.url}/{unit.path}: {'; '.join(problems)}")
-        return reader, layout
 
 
 class _Turns:

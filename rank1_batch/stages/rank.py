@@ -7,15 +7,13 @@ then each bucket is ranked in memory.
 import gzip
 import io
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from rank1_batch.buckets import deal_rows, read_ahead, read_bucket
 from rank1_batch.manifest import judgments_path, to_parquet
 from rank1_batch.parquet import open_parquet
 from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
@@ -26,7 +24,6 @@ from rank1_batch.units import Unit
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
 RUN_TAG = "rank1_batch"
 BUCKET_ROWS = 250_000
-PARALLEL_READS = 8
 COLUMNS = [QUERY_ID, DOC_ID, SCORE, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
 SCHEMA = pa.schema(
     [
@@ -55,9 +52,9 @@ def rank_units(store: Store, units: Sequence[Unit]) -> Ranked:
     queries = rows = 0
     run = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
-        _deal(store, units, Path(folder), buckets)
-        for bucket in range(buckets):
-            ranked = list(_rank_bucket(Path(folder) / str(bucket)))
+        tables = read_ahead(lambda unit: _read_scores(store, unit), units)
+        for bucket, path in enumerate(deal_rows(tables, QUERY_ID, Path(folder), buckets)):
+            ranked = list(_rank_bucket(path))
             write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(_ranking_table(ranked)))
             # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
             run.write(gzip.compress("".join(_run_lines(ranked)).encode(), mtime=0))
@@ -68,23 +65,6 @@ def rank_units(store: Store, units: Sequence[Unit]) -> Ranked:
     return Ranked(queries, rows, total - rows)
 
 
-def _deal(store: Store, units: Sequence[Unit], folder: Path, buckets: int) -> None:
-    """Append the score columns of every unit to one file for each bucket of queries."""
-    files = [pa.OSFile(str(folder / str(bucket)), "wb") for bucket in range(buckets)]
-    writers: dict[int, pa.RecordBatchFileWriter] = {}
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        for table in pool.map(lambda unit: _read_scores(store, unit), units):
-            owner = pa.array([zlib.crc32((q or "").encode()) % buckets for q in table[QUERY_ID].to_pylist()])
-            for bucket in set(owner.to_pylist()):
-                if bucket not in writers:
-                    writers[bucket] = pa.ipc.new_file(files[bucket], table.schema)
-                writers[bucket].write_table(table.filter(pc.equal(owner, bucket)))
-    for writer in writers.values():
-        writer.close()
-    for file in files:
-        file.close()
-
-
 def _read_scores(store: Store, unit: Unit) -> pa.Table:
     table = open_parquet(store, judgments_path(unit.unit_id)).read(columns=COLUMNS)
     return table.replace_schema_metadata(None)
@@ -92,13 +72,13 @@ def _read_scores(store: Store, unit: Unit) -> pa.Table:
 
 def _rank_bucket(path: Path) -> Iterator[tuple[str, list[Candidate]]]:
     """Each query of a bucket with its candidates from the best, by query_id."""
-    if not path.stat().st_size:
+    table = read_bucket(path)
+    if table is None:
         return
     queries: dict[str, list[Candidate]] = {}
-    with pa.memory_map(str(path)) as file:
-        rows = zip(*(column.to_pylist() for column in pa.ipc.open_file(file).read_all().columns), strict=True)
-        for query_id, doc_id, score, rank, first_score in rows:
-            queries.setdefault(query_id or "", []).append(Candidate(doc_id or "", score, rank, first_score))
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    for query_id, doc_id, score, rank, first_score in rows:
+        queries.setdefault(query_id or "", []).append(Candidate(doc_id or "", score, rank, first_score))
     for query_id in sorted(queries):
         yield query_id, rank_candidates(queries[query_id])
 
