@@ -10,12 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.judging import Judgment, Pair
+from rank1_batch.prompts import combine_query
 
 QUERY_ID, QUERY, DOC_ID, PASSAGE = "query_id", "query", "doc_id", "passage"
 TITLE, INSTRUCTION = "title", "instruction"
 FIRST_STAGE_SCORE, FIRST_STAGE_RANK = "first_stage_score", "first_stage_rank"
 CANDIDATES, CANDIDATE = "candidates", "candidate"
 UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
+TRUE_LOGPROB, FALSE_LOGPROB = "true_logprob", "false_logprob"
 
 REQUIRED = (QUERY_ID, QUERY, DOC_ID, PASSAGE)
 OPTIONAL = (TITLE, INSTRUCTION, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
@@ -130,6 +132,20 @@ def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str
     columns[FIRST_STAGE_RANK] = _optional(table, FIRST_STAGE_RANK, pa.int64())
     columns[FIRST_STAGE_SCORE] = _optional(table, FIRST_STAGE_SCORE, pa.float64())
     return pa.table({**columns, **{name: table[name] for name in keep}})
+
+
+def build_texts(table: pa.Table) -> pa.Table:
+    """The texts of a flattened table as the model read them, as plain strings: query, title, passage.
+
+    The instruction is in the query. Title is null where there is none; nulls elsewhere are empty.
+    """
+    queries, passages = ([text or "" for text in _as_text(table[name])] for name in (QUERY, PASSAGE))
+    titles, instructions = (
+        _as_text(table[name]) if name in table.column_names else [None] * len(table) for name in (TITLE, INSTRUCTION)
+    )
+    combined = [combine_query(query, extra, None) for query, extra in zip(queries, instructions, strict=True)]
+    columns = {QUERY: combined, TITLE: titles, PASSAGE: passages}
+    return pa.table({name: pa.array(values, pa.large_string()) for name, values in columns.items()})
 
 
 def is_text(kind: pa.DataType) -> bool:
