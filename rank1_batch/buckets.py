@@ -79,3 +79,11 @@ def read_bucket(path: Path, columns: Sequence[str] | None = None) -> pa.Table | 
         chosen = None if columns is None else [schema.get_field_index(name) for name in columns]
         options = pa.ipc.IpcReadOptions(included_fields=chosen)
         return pa.ipc.open_file(file, options=options).read_all()
+
+
+def read_buckets(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of each bucket that has rows, one bucket at a time."""
+    for path in paths:
+        table = read_bucket(path, columns)
+        if table is not None:
+            yield table

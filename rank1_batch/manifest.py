@@ -92,18 +92,23 @@ def claim_output(store: Store, fingerprint: Mapping[str, Any]) -> None:
 
 def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raises RefusedError with every setting that differs, unless none does."""
-    before, after = _flat(old), _flat(new)
-    differing = [
-        f"  {key}: {before.get(key)!r} there, {after.get(key)!r} now"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+    differing = find_differences(old, new)
     if differing:
         lines = "\n".join(differing)
         raise RefusedError(
             f"{url} was judged with other settings; its scores and yours would not compare.\n{lines}\n"
             "Use the settings there, or another output.path."
         )
+
+
+def find_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """A line for each setting, at any depth, that has another value there than now."""
+    before, after = _flat(old), _flat(new)
+    return [
+        f"  {key}: {before.get(key)!r} there, {after.get(key)!r} now"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
 
 
 def read_plan(store: Store) -> list[Unit]:

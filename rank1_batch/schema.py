@@ -148,6 +148,11 @@ def build_texts(table: pa.Table) -> pa.Table:
     return pa.table({name: pa.array(values, pa.large_string()) for name, values in columns.items()})
 
 
+def to_text(column: pa.ChunkedArray) -> pa.Array:
+    """A column of any type as text, so that files that differ in it can stand in one table."""
+    return pa.array(_as_text(column), pa.string())
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column of this type can hold text: any string or binary type, dictionaries of them."""
     if pa.types.is_dictionary(kind):

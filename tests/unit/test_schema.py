@@ -13,10 +13,12 @@ from rank1_batch.schema import (
     REQUIRED,
     Layout,
     build_judgments,
+    build_texts,
     find_layout,
     flatten,
     is_text,
     read_pairs,
+    to_text,
 )
 
 FLAT = pa.schema([(name, pa.string()) for name in REQUIRED])
@@ -136,6 +138,31 @@ def test_text_that_is_not_utf8_fails_its_own_row_and_says_where() -> None:
     ]
     built = build_judgments(flat, [failed_judgment("e")] * 3, "u", ())
     assert built["query_id"].to_pylist() == ["1", "2", "\\xff3"]
+
+
+@pytest.mark.parametrize("kind", TEXT_TYPES)
+def test_texts_are_those_that_the_model_read(kind: pa.DataType) -> None:
+    """The instruction is in the query, unless it is the query; the title stays apart."""
+    columns = {
+        "query": ["lamp", "bird", None],
+        "instruction": ["Only red ones.", "bird", None],
+        "title": ["Lamps", None, None],
+        "passage": ["A lamp é.", "A bird.", None],
+    }
+    table = pa.table({name: pa.array(values, pa.string()).cast(kind) for name, values in columns.items()})
+    assert build_texts(table).to_pydict() == {
+        "query": ["lamp Only red ones.", "bird", ""],
+        "title": ["Lamps", None, None],
+        "passage": ["A lamp é.", "A bird.", ""],
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([True, None], ["True", None]), ([1, 0], ["1", "0"]), ([0.5], ["0.5"]), ([b"\xff"], ["\\xff"]), (["a"], ["a"])],
+)
+def test_any_column_becomes_text(values: list[object], text: list[str | None]) -> None:
+    assert to_text(pa.chunked_array([values])).to_pylist() == text
 
 
 def test_a_row_without_an_id_fails_and_says_so() -> None:
