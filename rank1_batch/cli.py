@@ -8,7 +8,10 @@ from rich.table import Table
 
 from rank1_batch.command import Job, run_command
 from rank1_batch.config import RerankConfig, check_config
+from rank1_batch.gates import FAIL, WARN, Gate, describe_gate, list_failures
 from rank1_batch.pipeline import Outcome, run_rerank
+from rank1_batch.recorded import restore_settings
+from rank1_batch.redo import RedoConfig, run_redo
 
 USAGE = """\
 usage: python -m jobs.rerank [--help | --settings] SETTING=VALUE …
@@ -21,11 +24,47 @@ when it is run again.
 --settings prints all settings as they would be, and starts nothing.
 """
 JOB = Job("rerank", USAGE, ("engine", "model", "policy", "prompt"))
+REDO_USAGE = """\
+usage: python -m jobs.redo output.path=… where=CONDITION [SETTING=VALUE …]
+
+Judges again the rows of a finished output for which an SQL condition holds, and keeps all others.
+Reasoning that was closed at its budget is gone on with. Settings are those of the run that made
+the output; of what shapes scores only the policy may change.
+
+  python -m jobs.redo output.path=s3://bucket/judged where="finish = 'closed'" policy.max_thinking_tokens=16384
+  python -m jobs.redo output.path=s3://bucket/judged where="finish = 'error'"
+
+engine.env is not recorded with a run: name it again (or engine=vllm_cpu).
+"""
+REDO_JOB = Job("redo", REDO_USAGE, ("engine", "policy"), restore_settings)
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `jobs.rerank` with these arguments; the exit code (docs/semantics.md lists them)."""
     return run_command(JOB, argv, RerankConfig, check_config, run)
+
+
+def main_redo(argv: Sequence[str]) -> int:
+    """Run `jobs.redo` with these arguments; the exit code."""
+    return run_command(REDO_JOB, [_quote_where(argument) for argument in argv], RedoConfig, check_config, redo)
+
+
+def _quote_where(argument: str) -> str:
+    """A condition in Hydra's quotes: it has blanks and = in it."""
+    key, _, value = argument.partition("=")
+    if key != "where" or value.startswith('"'):
+        return argument
+    return 'where="' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def redo(config: RedoConfig, console: Console) -> int:
+    """Judge chosen rows again and say how it ended; the exit code."""
+    outcome = run_redo(config, console)
+    if outcome is None:
+        console.print(f"nothing to do: no row where {config.where}", markup=False, soft_wrap=True)
+        return 0
+    print_outcome(outcome, console)
+    return outcome.exit_code
 
 
 def run(config: RerankConfig, console: Console) -> int:
@@ -46,6 +85,18 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     console.print(table)
     for reason in summary["bad_files"]:
         console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    print_gates([Gate(**gate) for gate in summary["gates"]], console)
+
+
+def print_gates(gates: list[Gate], console: Console) -> None:
+    """Limits that were not kept: warnings in yellow, failures in red."""
+    for gate in list_failures(gates, WARN):
+        console.print(f"warning: {describe_gate(gate)}", style="yellow", markup=False, soft_wrap=True)
+    for gate in list_failures(gates, FAIL):
+        console.print(f"failed: {describe_gate(gate)}", style="red", markup=False, soft_wrap=True)
+    if list_failures(gates, FAIL):
+        text = "All rows are judged and ranked, but there is no _SUCCESS. A higher limit takes the job as it is."
+        console.print(text, style="red", soft_wrap=True)
 
 
 def summary_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -37,7 +37,9 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
     address = cluster.address or os.environ.get("RAY_ADDRESS") or None
     with divert_output() as chatter:
         try:
-            context: Any = ray.init(address=address, log_to_driver=False, include_dashboard=None if address else False)
+            context: Any = ray.init(
+                address=address or "local", log_to_driver=False, include_dashboard=None if address else False
+            )
         except ConnectionError as error:
             raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
         try:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rank1_batch.errors import Rank1BatchError
@@ -15,17 +15,21 @@ T = TypeVar("T")
 
 
 class Job(NamedTuple):
-    """What a command line is made of. `name` is that of `conf/<name>.yaml`; `groups` those of its choices."""
+    """What a command line is made of. `name` is that of `conf/<name>.yaml`; `groups` those of its choices.
+
+    `restore` fills in settings that another run recorded (`settings.load_settings`).
+    """
 
     name: str
     usage: str
     groups: Sequence[str] = ()
+    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None
 
 
 def run_command(
     job: Job, argv: Sequence[str], schema: type[T], check: Callable[[T], list[str]], run: Callable[[T, Console], int]
 ) -> int:
-    """Run a job with these arguments: its exit code (docs/semantics.md lists them)."""
+    """Run a job with these arguments: its exit code (README.md lists them)."""
     # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
     console = Console(file=os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
     if "--help" in argv or "-h" in argv:
@@ -39,7 +43,7 @@ def run_command(
         if "--settings" in argv:
             console.out(OmegaConf.to_yaml(compose_settings(overrides, job.name, schema)), end="")
             return 0
-        return run(load_settings(overrides, job.name, schema, check), console)
+        return run(load_settings(overrides, job.name, schema, check, job.restore), console)
     except Rank1BatchError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return error.exit_code

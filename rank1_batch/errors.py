@@ -6,7 +6,9 @@ Rank1BatchError
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
 ├── ReplicaError         replicas die again and again; the same command may work later     exit code 5
+├── InterruptedJobError  asked to stop (SIGTERM) before all was done; the same command goes on     exit code 130
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
+├── GoldenError          a replica does not score as the golden set says             exit code 8
 ├── EngineDiedError      the engine is gone; its units must be judged again          (inside a replica)
 └── RowError             one row cannot be judged; becomes that row's `error`        (inside a replica)
 """
@@ -57,10 +59,22 @@ class ReplicaError(Rank1BatchError):
     exit_code = 5
 
 
+class InterruptedJobError(Rank1BatchError):
+    """A job that was asked to stop, and did so with nothing under way."""
+
+    exit_code = 130
+
+
 class ErrorRateError(Rank1BatchError):
     """A job that ended because too many of its rows failed. What was judged stays committed."""
 
     exit_code = 4
+
+
+class GoldenError(Rank1BatchError):
+    """A replica whose scores differ from those of the golden set. It has judged nothing."""
+
+    exit_code = 8
 
 
 class EngineDiedError(Rank1BatchError):

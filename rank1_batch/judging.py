@@ -3,16 +3,16 @@
 Drives any `Engine`; knows nothing about vLLM, Ray, files or tables.
 """
 
-import re
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from rank1_batch.errors import RowError
 from rank1_batch.parsing import close_reasoning
-from rank1_batch.prompts import Prompt, combine_query, combine_title, join_pieces, render_prompt
+from rank1_batch.prompts import ControlTokens, Prompt, combine_query, combine_title, join_pieces, render_prompt
 from rank1_batch.scoring import Verdict, score_verdict
 
+THINK_END = "</think>"
 CLOSING_TOKENS = 8
 """Room kept free after the reasoning for the newlines, `</think>` (at most 3 tokens) and the verdict."""
 
@@ -20,13 +20,25 @@ LONGEST_TOKEN = 64
 """Letters that a token stands for at most, when a huge passage is cut before it is tokenised."""
 
 
+class Begun(NamedTuple):
+    """Reasoning that an earlier run closed at its budget, with the numbers of tokens of prompt and trace."""
+
+    trace: str
+    prompt_tokens: int
+    trace_tokens: int
+
+
 class Pair(NamedTuple):
-    """A query and a passage to be judged, as they stand in the input; None where it has null."""
+    """A query and a passage to be judged, as they stand in the input; None where it has null.
+
+    `begun` is reasoning to go on with, where that comes to the same as to reason anew.
+    """
 
     query: str | None
     passage: str | None
     title: str | None = None
     instruction: str | None = None
+    begun: Begun | None = None
 
 
 class PolicyKind(StrEnum):
@@ -77,8 +89,8 @@ class Engine(Protocol):
     max_model_len: int
     begin_ids: Sequence[int]
     """Ids that stand before every prompt (a BOS token, for the models that want one)."""
-    control: re.Pattern[str]
-    """Matches the spelling of every control token of the tokenizer."""
+    control: ControlTokens
+    """The control tokens of the tokenizer, which text of users must not spell."""
     prompt_tokens: int
     """Tokens of all prompts that were answered so far, of both kinds."""
     cached_tokens: int
@@ -120,7 +132,25 @@ async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
             reasoning = Reasoning((), "", 0, complete=False)
         else:
             room = engine.max_model_len - len(prompt) - CLOSING_TOKENS
-            reasoning = await engine.reason(prompt, min(policy.max_thinking_tokens, room))
+            reasoning = await _reason(engine, prompt, min(policy.max_thinking_tokens, room), pair.begun)
+        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        return _judgment(policy, len(prompt), truncated, reasoning, verdict)
+    except RowError as error:
+        return failed_judgment(str(error))
+
+
+async def judge_given_trace(
+    engine: Engine, pair: Pair, policy: Policy, trace: str | None, *, complete: bool
+) -> Judgment:
+    """The judgment of a pair whose reasoning is known: the verdict alone is asked for. Errors as in `judge_pair`.
+
+    It is `judge_pair`'s own where the text of a complete trace is tokenised as it was generated, which
+    `trace_tokens` tells. `trace` is None without reasoning.
+    """
+    try:
+        prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
+        ids = engine.encode(f"{trace}{THINK_END}" if complete else trace or "")
+        reasoning = Reasoning(ids, trace or "", len(ids), complete)
         verdict = await engine.verdict(_close(engine, prompt, reasoning))
         return _judgment(policy, len(prompt), truncated, reasoning, verdict)
     except RowError as error:
@@ -161,6 +191,27 @@ def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[
 def failed_judgment(error: str) -> Judgment:
     """The judgment of a row that could not be judged: no score, and the reason why."""
     return Judgment(None, None, None, None, Finish.ERROR, None, 0, 0, passage_truncated=False, error=error)
+
+
+def read_verdict(judgment: Judgment) -> Verdict | None:
+    """The two logprobs of a judgment; None on error."""
+    if judgment.true_logprob is None or judgment.false_logprob is None:
+        return None
+    return Verdict(judgment.true_logprob, judgment.false_logprob)
+
+
+async def _reason(engine: Engine, prompt: list[int], max_tokens: int, begun: Begun | None) -> Reasoning:
+    """Reasoning of at most `max_tokens`; what was begun is gone on with where the engine would write it again.
+
+    That is so for the same prompt, greedy decoding, and a trace whose tokens can be told from its text.
+    """
+    if begun is None or begun.prompt_tokens != len(prompt):
+        return await engine.reason(prompt, max_tokens)
+    start = engine.encode(begun.trace)
+    if len(start) != begun.trace_tokens or len(start) >= max_tokens:
+        return await engine.reason(prompt, max_tokens)
+    rest = await engine.reason([*prompt, *start], max_tokens - len(start))
+    return Reasoning([*start, *rest.token_ids], begun.trace + rest.text, len(start) + rest.tokens, rest.complete)
 
 
 def _encode_pieces(engine: Engine, pieces: Sequence[str]) -> list[int]:

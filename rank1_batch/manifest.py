@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from rank1_batch.config import RerankConfig
 from rank1_batch.errors import RefusedError
-from rank1_batch.storage import Store, create_bytes, list_files, read_bytes, write_bytes
+from rank1_batch.storage import Store, create_bytes, delete_file, list_files, read_bytes, write_bytes
 from rank1_batch.units import Unit
 
 JOB_PATH, PLAN_PATH = "_rank1/job.json", "_rank1/units.parquet"
+SETTINGS_PATH, GENERATIONS_PATH = "_rank1/settings.json", "_rank1/generations.json"
 DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 RULES_VERSION = 1
@@ -30,8 +31,14 @@ COUNTS_KEY = b"rank1_batch"
 """Key of the Parquet metadata that holds a unit's Counts as JSON."""
 
 
+GENERATION_KEY = b"rank1_batch_generation"
+
+
 class Counts(NamedTuple):
-    """What was counted over judged rows; adds up over units. Tokens are those that were asked for."""
+    """What was counted over judged rows; adds up over units. Tokens are those that were asked for.
+
+    What a later version counts is 0 in units that an earlier one committed.
+    """
 
     rows: int = 0
     errors: int = 0
@@ -41,6 +48,8 @@ class Counts(NamedTuple):
     true_labels: int = 0
     prompt_tokens: int = 0
     trace_tokens: int = 0
+    saturated: int = 0
+    stray: int = 0
 
 
 def add_counts(a: Counts, b: Counts) -> Counts:
@@ -73,8 +82,9 @@ def check_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -
     """
     found = read_bytes(store, JOB_PATH)
     if found is None:
-        others = [file.path for file in list_files(store) if not Path(file.path).name.startswith(".")]
-        if JOB_PATH in others:  # another run of this job began just now
+        files = [file.path for file in list_files(store)]
+        others = [path for path in files if not path.startswith("_rank1/") and not Path(path).name.startswith(".")]
+        if JOB_PATH in files:  # another run of this job began just now
             check_output(store, fingerprint, fresh=fresh)
         elif others:
             raise RefusedError(f"{store.url} holds files of no job of ours ({others[0]}, …): choose an empty place")
@@ -92,7 +102,7 @@ def claim_output(store: Store, fingerprint: Mapping[str, Any]) -> None:
 
 def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raises RefusedError with every setting that differs, unless none does."""
-    differing = find_differences(old, new)
+    differing = list_differences(old, new)
     if differing:
         lines = "\n".join(differing)
         raise RefusedError(
@@ -101,8 +111,8 @@ def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> 
         )
 
 
-def find_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """A line for each setting, at any depth, that has another value there than now."""
+def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The settings that differ between two fingerprints, an indented line each."""
     before, after = _flat(old), _flat(new)
     return [
         f"  {key}: {before.get(key)!r} there, {after.get(key)!r} now"
@@ -133,20 +143,30 @@ def committed_units(store: Store) -> set[str]:
     return {Path(file.path).stem for file in list_files(store, JUDGMENTS_FOLDER) if file.path.endswith(".parquet")}
 
 
-def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts) -> bool:
+def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, generation: int = 0) -> bool:
     """Put a unit's judgments: True if this call did it, False if another one was first.
 
-    Raises RuntimeError where the number of rows is not the plan's: a bug, and nothing is put.
+    A later generation replaces the one before it, in one step. Raises RuntimeError where the number of
+    rows is not the plan's: a bug, and nothing is put.
     """
     if len(judgments) != unit.pairs:
         raise RuntimeError(f"unit {unit.unit_id}: {len(judgments)} judgments for {unit.pairs} pairs")
-    table = judgments.replace_schema_metadata({COUNTS_KEY: json.dumps(counts._asdict())})
-    return create_bytes(store, judgments_path(unit.unit_id), to_parquet(table))
+    metadata = {COUNTS_KEY: json.dumps(counts._asdict()), GENERATION_KEY: str(generation)}
+    data = to_parquet(judgments.replace_schema_metadata(metadata))
+    if generation == 0:
+        return create_bytes(store, judgments_path(unit.unit_id), data)
+    write_bytes(store, judgments_path(unit.unit_id), data)
+    return True
 
 
 def read_counts(footer: pq.FileMetaData) -> Counts:
     """The counts that were put with a unit's judgments."""
     return Counts(**json.loads(footer.metadata[COUNTS_KEY]))
+
+
+def read_generation(metadata: Mapping[bytes, bytes] | None) -> int:
+    """Which generation of its judgments a unit's Parquet file holds; 0 where no row was judged again."""
+    return int((metadata or {}).get(GENERATION_KEY, 0))
 
 
 def record_deaths(store: Store, unit_ids: Sequence[str], name: str) -> None:
@@ -162,6 +182,14 @@ def count_deaths(store: Store) -> dict[str, int]:
         unit_id = Path(file.path).parent.name
         counts[unit_id] = counts.get(unit_id, 0) + 1
     return counts
+
+
+def clear_deaths(store: Store, unit_ids: Sequence[str]) -> None:
+    """Forget the engines that died while they judged these units."""
+    cleared = set(unit_ids)
+    for file in list_files(store, DEATHS_FOLDER):
+        if Path(file.path).parent.name in cleared:
+            delete_file(store, file.path)
 
 
 def to_parquet(table: pa.Table) -> bytes:

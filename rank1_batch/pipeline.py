@@ -2,12 +2,17 @@
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from rank1_batch.config import RerankConfig
-from rank1_batch.errors import ErrorRateError
+from rank1_batch.config import GatesConfig, RerankConfig
+from rank1_batch.errors import ErrorRateError, InterruptedJobError, RefusedError
+from rank1_batch.gates import FAIL, check_gates, list_failures
+from rank1_batch.golden import GoldenSet, read_golden
+from rank1_batch.lease import HeldLease, hold_lease
 from rank1_batch.manifest import (
     SUCCESS_PATH,
     SUMMARY_PATH,
@@ -20,15 +25,18 @@ from rank1_batch.manifest import (
     write_plan,
 )
 from rank1_batch.progress import JobProgress
+from rank1_batch.recorded import record_settings
+from rank1_batch.redoing import Redo
 from rank1_batch.stages.finish import Judged, add_receipt, build_summary, count_committed
 from rank1_batch.stages.judge import JudgeSpec
 from rank1_batch.stages.plan import open_input, plan_units
 from rank1_batch.stages.rank import rank_units
+from rank1_batch.stopping import stop_on_sigterm
 from rank1_batch.storage import Store, delete_file, open_store, read_bytes, write_bytes
 from rank1_batch.units import Unit
 from rank1_batch.versions import find_versions
 
-DONE, BAD_INPUT_SKIPPED = 0, 3
+DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
 
 class Outcome(NamedTuple):
@@ -39,82 +47,164 @@ class Outcome(NamedTuple):
     nothing_to_do: bool = False
 
 
-class _Work(NamedTuple):
-    """What there is to do: all units, those without judgments, and how long planning took."""
+class Work(NamedTuple):
+    """What there is to do: all units, those without judgments, and how long planning took.
+
+    `planned` are the units of the plan as it stands in the output; `golden` is what every replica
+    judges before it works; `redo` what to judge again, where only rows that were judged are pending.
+    """
 
     input_url: str
     output: Store
+    planned: list[Unit]
     units: list[Unit]
     pending: list[Unit]
     bad_files: list[str]
     plan_s: float
+    golden: GoldenSet | None = None
+    redo: Redo | None = None
+
+    def count_pairs(self) -> int:
+        """Rows of the whole job."""
+        return sum(unit.pairs for unit in self.units)
 
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every row in has its row out."""
     work = _plan(config)
-    if not work.pending and (summary := _read_summary(work.output)):
+    if not work.pending and (summary := _read_summary(work.output, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     _tell_plan(work, console)
-    judged = _judge(work, config, console) if work.pending else Judged()
-    return _finish(work, judged)
+    before = _count_before(work, config)
+    with hold_cluster(work, config, console), hold_output(work, config, console) as lease:
+        # The first things that are written: nothing that can be checked beforehand is wrong.
+        work = _claim(work, config)
+        judged = judge(work, config, console, before, lease) if work.pending else Judged()
+        return finish(work, judged, config.gates)
 
 
-def _read_summary(output: Store) -> dict[str, Any] | None:
-    """The summary of a job that came to its end; None where it did not."""
-    summary = read_bytes(output, SUMMARY_PATH)
-    ended = read_bytes(output, SUCCESS_PATH) is not None
-    return dict(json.loads(summary)) if summary and ended else None
+def tell(console: Console, text: str) -> None:
+    """A line for people, as it is."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def _plan(config: RerankConfig) -> _Work:
+@contextmanager
+def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator[None]:
+    """Ray, where there is anything to judge."""
+    if not work.pending:
+        yield
+        return
+    # Ray takes seconds to import: settings and input are checked before.
+    from rank1_batch.cluster import connect
+
+    with connect(config.cluster, config.engine) as logs:
+        tell(console, f"logs of Ray and the engine: {logs}")
+        yield
+
+
+@contextmanager
+def hold_output(work: Work, config: RerankConfig, console: Console) -> Iterator[HeldLease]:
+    """The lease of the output. Raises RefusedError where another run is at work on it."""
+    with hold_lease(work.output, lambda text: tell(console, text), takeover=config.run.takeover) as lease:
+        yield lease
+
+
+def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
+    """Judge the pending units; what was seen of it. `before` counts the rows that are not pending."""
+    from rank1_batch.stages.stream import stream_units
+
+    total, done = work.count_pairs(), len(work.units) - len(work.pending)
+    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
+    progress = JobProgress(console, total, len(work.units), before, done)
+    judged, start, first = Judged(), time.monotonic(), None
+    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s):
+        for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
+            first = first or time.monotonic() - receipt.seconds
+            judged = add_receipt(judged, receipt)
+            progress.add(receipt.counts, receipt.seconds)
+            _check_error_rate(progress.counts, total, config.output.max_error_rate)
+    _check_all_judged(work, judged, lease)
+    load_s = (first or start) - start
+    return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
+
+
+def finish(work: Work, judged: Judged, limits: GatesConfig) -> Outcome:
+    """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
+    start = time.monotonic()
+    unread = {unit_id for unit_id, _ in judged.failures}
+    units = [unit for unit in work.units if unit.unit_id not in unread]
+    counts = count_committed(work.output, units)
+    ranked = rank_units(work.output, units)
+    finish_s = time.monotonic() - start
+    seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
+    bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
+    gates = check_gates(counts, limits)
+    failed = list_failures(gates, FAIL)
+    summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
+    if failed:  # an earlier run's, with other limits
+        delete_file(work.output, SUCCESS_PATH)
+    write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
+    if not failed:
+        write_bytes(work.output, SUCCESS_PATH, b"")
+    return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
+
+
+def _plan(config: RerankConfig) -> Work:
     start = time.monotonic()
     source, files = open_input(config.input)
     output = open_store(config.output.path)
     planned = read_plan(output)
     plan = plan_units(source, files, config.input, planned)
-    check_output(output, build_fingerprint(config), fresh=config.run.fresh)
+    fingerprint = build_fingerprint(config)
+    check_output(output, fingerprint, fresh=config.run.fresh)
+    golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
+    pending = _find_pending(output, plan.units)
+    plan_s = time.monotonic() - start
+    return Work(source.url, output, planned, plan.units, pending, plan.bad_files, plan_s, golden)
+
+
+def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:
     committed = committed_units(output)
-    pending = [unit for unit in plan.units if unit.unit_id not in committed]
-    return _Work(source.url, output, plan.units, pending, plan.bad_files, time.monotonic() - start)
+    return [unit for unit in units if unit.unit_id not in committed]
 
 
-def _tell_plan(work: _Work, console: Console) -> None:
-    rows = sum(unit.pairs for unit in work.units)
+def _read_summary(output: Store, gates: GatesConfig) -> dict[str, Any] | None:
+    """The summary of a job that came to its end; None where it did not, or its gates had other limits."""
+    summary = read_bytes(output, SUMMARY_PATH)
+    if summary is None or read_bytes(output, SUCCESS_PATH) is None:
+        return None
+    found = dict(json.loads(summary))
+    counts = Counts(*(found.get(name, 0) for name in Counts._fields))
+    same = found.get("gates") == [gate._asdict() for gate in check_gates(counts, gates)]
+    return found if same else None
+
+
+def _tell_plan(work: Work, console: Console) -> None:
     files = len({unit.path for unit in work.units})
     shards = f"{files} file{'s' if files != 1 else ''}"
     done = len(work.units) - len(work.pending)
     resumed = f"; {done} units are judged already, going on" if done else ""
-    console.print(f"{rows} rows in {shards}, {len(work.units)} units{resumed}", highlight=False)
+    tell(console, f"{work.count_pairs()} rows in {shards}, {len(work.units)} units{resumed}")
 
 
-def _judge(work: _Work, config: RerankConfig, console: Console) -> Judged:
-    """Judge the pending units; what was seen of it."""
-    # Ray takes seconds to import: settings and input are checked before.
-    from rank1_batch.cluster import connect
-    from rank1_batch.stages.stream import stream_units
-
+def _count_before(work: Work, config: RerankConfig) -> Counts:
+    """The counts of what earlier runs judged. Raises ErrorRateError where these alone exceed the limit."""
     pending = {unit.unit_id for unit in work.pending}
     before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
-    total = sum(unit.pairs for unit in work.units)
-    _check_error_rate(before, total, config.output.max_error_rate)
-    spec = JudgeSpec(config, work.input_url, work.output.url, find_versions())
-    with connect(config.cluster, config.engine) as logs:
-        # The first things that are written: nothing that can be checked beforehand is wrong.
-        claim_output(work.output, build_fingerprint(config))
+    _check_error_rate(before, work.count_pairs(), config.output.max_error_rate)
+    return before
+
+
+def _claim(work: Work, config: RerankConfig) -> Work:
+    """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
+    claim_output(work.output, build_fingerprint(config))
+    if read_plan(work.output) != work.planned:  # another run added to it meanwhile
+        work = _plan(config)
+    if work.units != work.planned:
         write_plan(work.output, work.units)
-        delete_file(work.output, SUCCESS_PATH)
-        console.print(f"logs of Ray and the engine: {logs}", highlight=False, soft_wrap=True)
-        progress = JobProgress(console, total, len(work.units), before, len(work.units) - len(work.pending))
-        judged, start, first = Judged(), time.monotonic(), None
-        with progress.show(config.run.log_every_s):
-            for receipt in stream_units(work.pending, spec, config.cluster, config.engine):
-                first = first or time.monotonic() - receipt.seconds
-                judged = add_receipt(judged, receipt)
-                progress.add(receipt.counts, receipt.seconds)
-                _check_error_rate(progress.counts, total, config.output.max_error_rate)
-        load_s = (first or start) - start
-        return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
+    record_settings(work.output, config)
+    delete_file(work.output, SUCCESS_PATH)
+    return work._replace(pending=_find_pending(work.output, work.units))
 
 
 def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
@@ -127,20 +217,16 @@ def _check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
         )
 
 
-def _finish(work: _Work, judged: Judged) -> Outcome:
-    """Check that every row is there, rank, and write the summary."""
-    start = time.monotonic()
-    unread = {unit_id for unit_id, _ in judged.failures}
-    units = [unit for unit in work.units if unit.unit_id not in unread]
-    counts = count_committed(work.output, units)
-    ranked = rank_units(work.output, units)
-    finish_s = time.monotonic() - start
-    seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
-    bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
-    summary = build_summary(counts, ranked, judged, seconds, bad_files)
-    write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
-    write_bytes(work.output, SUCCESS_PATH, b"")
-    return Outcome(summary, _exit_code(summary))
+def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
+    """Raises RefusedError or InterruptedJobError where the replicas were told to stop early."""
+    left = len(work.pending) - judged.units
+    if left <= 0:
+        return
+    if lease.lost_to is not None:
+        raise RefusedError(f"{work.output.url}: another run took over: {lease.lost_to.holder()}. Nothing is lost.")
+    raise InterruptedJobError(
+        f"stopped on request: {judged.units} units were judged in this run, {left} are left. The same command goes on."
+    )
 
 
 def _exit_code(summary: dict[str, Any]) -> int:

@@ -16,9 +16,14 @@ RANK1_TEMPLATE = (
     "<think>"
 )
 QUERY_SLOT = "FILL_QUERY_HERE"
-LONGEST_CONTROL = 256
-"""Letters that a control token has at most."""
 _SLOTS = re.compile(r"\{(query|passage)\}")
+
+
+class ControlTokens(NamedTuple):
+    """The spelling of a tokenizer's control tokens: what matches any of them, and letters of the longest."""
+
+    pattern: re.Pattern[str]
+    longest: int
 
 
 class Prompt(NamedTuple):
@@ -66,11 +71,11 @@ def check_template(template: str) -> list[str]:
     ]
 
 
-def render_prompt(template: str, query: str, passage: str, control: re.Pattern[str]) -> Prompt:
+def render_prompt(template: str, query: str, passage: str, control: ControlTokens) -> Prompt:
     """The prompt of one pair. `template` holds `{query}` and `{passage}` once each.
 
-    `control` matches the tokenizer's control tokens (see `control_pattern`): where a query or a
-    passage spells one, it is cut apart, so that it is read as the letters it is made of.
+    Where a query or a passage spells a control token, it is cut apart, so that it is read as the
+    letters it is made of.
     """
     parts = _SLOTS.split(template)
     user_text = {"query": query, "passage": passage}
@@ -80,12 +85,14 @@ def render_prompt(template: str, query: str, passage: str, control: re.Pattern[s
     return Prompt(before, _defuse(passage, control), after)
 
 
-def control_pattern(tokens: Iterable[str]) -> re.Pattern[str]:
-    """A pattern that matches any of a tokenizer's control tokens; never matches if there are none."""
-    return re.compile("|".join(re.escape(token) for token in sorted(tokens)) or r"(?!)")
+def build_control_tokens(tokens: Iterable[str]) -> ControlTokens:
+    """What matches any of these control tokens; never matches if there are none."""
+    spellings = sorted(tokens)
+    pattern = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+    return ControlTokens(pattern, max(map(len, spellings), default=0))
 
 
-def join_pieces(texts: Iterable[tuple[str, ...]], control: re.Pattern[str]) -> tuple[str, ...]:
+def join_pieces(texts: Iterable[tuple[str, ...]], control: ControlTokens) -> tuple[str, ...]:
     """Several texts as one: the last piece of each and the first of the next are made one piece.
 
     They stay two where a control token would lie across the seam.
@@ -100,28 +107,32 @@ def join_pieces(texts: Iterable[tuple[str, ...]], control: re.Pattern[str]) -> t
     return tuple(pieces)
 
 
-def _fill(parts: Sequence[str], user_text: dict[str, str], control: re.Pattern[str]) -> tuple[str, ...]:
+def _fill(parts: Sequence[str], user_text: dict[str, str], control: ControlTokens) -> tuple[str, ...]:
     """The pieces of a part of the template; `parts` alternates literals and names of slots."""
     texts = [_defuse(user_text[part], control) if place % 2 else (part,) for place, part in enumerate(parts)]
     return join_pieces(texts, control)
 
 
-def _completes_control(left: str, right: str, control: re.Pattern[str]) -> bool:
+def _completes_control(left: str, right: str, control: ControlTokens) -> bool:
     """Whether a control token begins in `left` and ends in `right`."""
-    left, right = left[-LONGEST_CONTROL:], right[:LONGEST_CONTROL]
+    if not left or not right or not control.longest:
+        return False
+    left, right = left[-control.longest :], right[: control.longest]
+    if control.pattern.search(left + right) is None:
+        return False
     starts = _control_starts(left + right, control)
     return any(start < len(left) < start + len(text) for start, text in starts)
 
 
-def _control_starts(text: str, control: re.Pattern[str]) -> Iterator[tuple[int, str]]:
+def _control_starts(text: str, control: ControlTokens) -> Iterator[tuple[int, str]]:
     """Where `text` spells a control token, and which; also where two of them overlap."""
-    match = control.search(text)
+    match = control.pattern.search(text)
     while match:
         yield match.start(), match[0]
-        match = control.search(text, match.start() + 1)
+        match = control.pattern.search(text, match.start() + 1)
 
 
-def _defuse(text: str, control: re.Pattern[str]) -> tuple[str, ...]:
+def _defuse(text: str, control: ControlTokens) -> tuple[str, ...]:
     """`text` cut after the first letter of every control token it spells; one piece if none."""
     cuts = [start + 1 for start, _ in _control_starts(text, control)]
     return tuple(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))

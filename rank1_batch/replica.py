@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rank1_batch.config import EngineConfig, ModelConfig, RerankConfig, build_policy
 from rank1_batch.feeding import Feeder
-from rank1_batch.judging import Engine, Judgment, Pair
+from rank1_batch.judging import Engine, Judgment, Pair, judge_given_trace
 
 T = TypeVar("T")
 
@@ -31,11 +31,16 @@ class Replica:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
         self._engine = self._wait(build_engine(config.model, config.engine))
-        self._feeder = Feeder(self._engine, build_policy(config), config.engine.max_num_seqs)
+        self._policy = build_policy(config)
+        self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
 
     def judge(self, rows: Sequence[Pair | str]) -> list[Judgment]:
         """A judgment for each row, in order. Raises EngineDiedError when the engine is gone."""
         return self._wait(self._feeder.judge(rows))
+
+    def judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
+        """The judgment of each (pair, trace, whether it is complete), in order: one short request a row."""
+        return self._wait(self._judge_given(rows))
 
     def usage(self) -> Usage:
         """What the engine was sent so far."""
@@ -45,6 +50,13 @@ class Replica:
         """End the engine and its thread."""
         self._wait(self._engine.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
+        questions = (
+            judge_given_trace(self._engine, pair, self._policy, trace, complete=complete)
+            for pair, trace, complete in rows
+        )
+        return await asyncio.gather(*questions)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -9,13 +9,13 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rank1_batch.judging import Judgment, Pair
-from rank1_batch.prompts import combine_query
+from rank1_batch.judging import Finish, Judgment, Pair
 
 QUERY_ID, QUERY, DOC_ID, PASSAGE = "query_id", "query", "doc_id", "passage"
 TITLE, INSTRUCTION = "title", "instruction"
 FIRST_STAGE_SCORE, FIRST_STAGE_RANK = "first_stage_score", "first_stage_rank"
 CANDIDATES, CANDIDATE = "candidates", "candidate"
+PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED = "prompt_tokens", "trace_tokens", "passage_truncated"
 UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
 TRUE_LOGPROB, FALSE_LOGPROB = "true_logprob", "false_logprob"
 
@@ -134,18 +134,11 @@ def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str
     return pa.table({**columns, **{name: table[name] for name in keep}})
 
 
-def build_texts(table: pa.Table) -> pa.Table:
-    """The texts of a flattened table as the model read them, as plain strings: query, title, passage.
-
-    The instruction is in the query. Title is null where there is none; nulls elsewhere are empty.
-    """
-    queries, passages = ([text or "" for text in _as_text(table[name])] for name in (QUERY, PASSAGE))
-    titles, instructions = (
-        _as_text(table[name]) if name in table.column_names else [None] * len(table) for name in (TITLE, INSTRUCTION)
-    )
-    combined = [combine_query(query, extra, None) for query, extra in zip(queries, instructions, strict=True)]
-    columns = {QUERY: combined, TITLE: titles, PASSAGE: passages}
-    return pa.table({name: pa.array(values, pa.large_string()) for name, values in columns.items()})
+def parse_judgments(table: pa.Table) -> list[Judgment]:
+    """The judgments of a committed unit, as they were when `build_judgments` wrote them."""
+    rows = zip(*(table[name].to_pylist() for name in JUDGMENT_TYPES), strict=True)
+    found = (Judgment(*row) for row in rows)
+    return [judgment._replace(finish=Finish(judgment.finish)) for judgment in found]
 
 
 def to_text(column: pa.ChunkedArray) -> pa.Array:
@@ -217,23 +210,23 @@ def _optional(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array | pa.Ch
     return table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)
 
 
-def _as_bytes(column: pa.ChunkedArray) -> list[bytes | int | None]:
-    """Text as the bytes it is stored in: Arrow does not check UTF-8, and Python's str would raise."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return list((column.cast(pa.large_binary()) if is_text(column.type) else column).to_pylist())
-
-
 def _decode(column: pa.ChunkedArray) -> list[str | bytes | None]:
     """Text of each value; its bytes where they are not UTF-8; None for null."""
-    return [_text_or_bytes(value) for value in _as_bytes(column)]
-
-
-def _text_or_bytes(value: bytes | int | None) -> str | bytes | None:
-    if not isinstance(value, bytes):
-        return None if value is None else str(value)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not is_text(column.type):
+        return [None if value is None else str(value) for value in column.to_pylist()]
+    stored = column.cast(pa.large_binary())
     try:
-        return value.decode()
+        # Arrow checks UTF-8 here and nowhere else: Python's str would raise for the whole column.
+        return list(stored.cast(pa.large_string()).to_pylist())
+    except pa.ArrowInvalid:
+        return [_text_or_bytes(value) for value in stored.to_pylist()]
+
+
+def _text_or_bytes(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
     except UnicodeDecodeError:
         return value
 

@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 from rank1_batch.errors import RowError
 
+SATURATED = 1e-6
+"""A score this close to 0 or 1 (a gap of 13.8) hardly orders rows: float32 has 16 numbers left below 1."""
+LEAST_MASS = 0.5
+
 
 class Verdict(NamedTuple):
     """Natural logarithms of the model's probabilities of " true" and " false" after `</think>`."""
@@ -25,3 +29,13 @@ def score_verdict(verdict: Verdict) -> float:
     if gap >= 0:
         return 1.0 / (1.0 + math.exp(-gap))
     return math.exp(gap) / (1.0 + math.exp(gap))
+
+
+def is_saturated(score: float) -> bool:
+    """Whether a score is so close to 0 or 1 that it hardly orders rows any more."""
+    return min(score, 1.0 - score) < SATURATED
+
+
+def is_stray(verdict: Verdict) -> bool:
+    """Whether the model meant to write something else: both words together have less than half of its probability."""
+    return math.exp(verdict.true_logprob) + math.exp(verdict.false_logprob) < LEAST_MASS

@@ -22,13 +22,21 @@ from rank1_batch.errors import SettingsError
 T = TypeVar("T")
 
 
-def load_settings(overrides: Sequence[str], job: str, schema: type[T], check: Callable[[T], list[str]]) -> T:
+def load_settings(
+    overrides: Sequence[str],
+    job: str,
+    schema: type[T],
+    check: Callable[[T], list[str]],
+    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None,
+) -> T:
     """The settings of a job for a list of Hydra overrides.
 
-    `check` says what is wrong with them, one sentence a problem. Raises SettingsError with every
-    problem found.
+    `check` says what is wrong with them, one sentence a problem; `restore` fills in what another run
+    recorded. Raises SettingsError with every problem found.
     """
     config = compose_settings(overrides, job, schema)
+    if restore is not None:
+        config = restore(config, overrides)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise SettingsError([f"{key} must be given: {key}=…" for key in missing])
@@ -83,13 +91,12 @@ def _open(override: str, open_keys: Sequence[str]) -> str:
     return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
 
 
-def _find_unknown_keys(config: DictConfig, schema: type[Any]) -> list[str]:
+def _find_unknown_keys(config: DictConfig, schema: type[Any], prefix: str = "") -> list[str]:
     """Keys of the composed settings that the schema does not have."""
-    known = OmegaConf.structured(schema)
-    unknown = [str(key) for key in set(config) - set(known)]
-    for group in _groups(schema):
-        # Sets, because `in` says no for a key whose value is MISSING.
-        unknown += [f"{group}.{key}" for key in set(config[group]) - set(known[group])]
+    # Sets, because `in` says no for a key whose value is MISSING.
+    unknown = [f"{prefix}{key}" for key in set(config) - set(OmegaConf.structured(schema))]
+    for group, kind in _groups(schema).items():
+        unknown += _find_unknown_keys(config[group], kind, f"{prefix}{group}.")
     return sorted(unknown)
 
 
@@ -125,4 +132,4 @@ def _nearest(word: str, words: Sequence[str]) -> str:
 
 def _all_keys(schema: type[Any]) -> list[str]:
     own = {field.name for field in fields(schema)}
-    return sorted(own.union(*({field.name for field in fields(group)} for group in _groups(schema).values())))
+    return sorted(own.union(*(_all_keys(group) for group in _groups(schema).values())))

@@ -5,6 +5,7 @@ the store's usual files, never from our settings. Knows nothing about Parquet.
 """
 
 import contextlib
+import datetime as dt
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,11 +32,15 @@ Info = dict[str, Any]
 
 
 class FileInfo(NamedTuple):
-    """A stored file: its path below the root, its size, and what changes when its content does."""
+    """A stored file: its path below the root, its size, and what changes when its content does.
+
+    `modified_at` is in seconds since 1970 by the store's clock; None where the store does not say.
+    """
 
     path: str
     size_bytes: int
     identity: str
+    modified_at: float | None = None
 
 
 class Store(NamedTuple):
@@ -163,13 +168,24 @@ def _file_infos(store: Store, found: Iterable[Info]) -> list[FileInfo]:
     start = len(store.root) + 1
     # Some writers leave `folder/` marker objects behind, and a listing can hold the folder itself.
     files = (info for info in found if info["type"] == "file" and not info["name"].endswith("/"))
-    return sorted(FileInfo(str(info["name"])[start:], int(info["size"] or 0), _identity(info)) for info in files)
+    return sorted(
+        FileInfo(str(info["name"])[start:], int(info["size"] or 0), _identity(info), _modified_at(info))
+        for info in files
+    )
 
 
 def _identity(info: Info) -> str:
     """An object store's own fingerprint of the content; size and time of change where it has none."""
     tag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
     return str(tag).strip('"') if tag else f"{info['size']}-{info.get('mtime') or info.get('created')}"
+
+
+def _modified_at(info: Info) -> float | None:
+    """The time of the last change, under the name that each store has for it."""
+    found = info.get("LastModified") or info.get("mtime") or info.get("updated")
+    if isinstance(found, str):
+        found = dt.datetime.fromisoformat(found)
+    return found.timestamp() if isinstance(found, dt.datetime) else found
 
 
 @contextlib.contextmanager

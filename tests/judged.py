@@ -6,12 +6,13 @@ import pyarrow.parquet as pq
 
 from rank1_batch.config import RerankConfig, load_config
 from rank1_batch.manifest import SUCCESS_PATH, build_fingerprint, claim_output, commit_unit, write_plan
+from rank1_batch.recorded import record_settings
 from rank1_batch.replica import Replica
 from rank1_batch.schema import build_judgments, read_pairs
 from rank1_batch.stages.judge import count_judgments
 from rank1_batch.stages.plan import open_input, plan_units
-from rank1_batch.stages.rows import UnitRows
 from rank1_batch.storage import open_store, write_bytes
+from rank1_batch.texts import UnitReader
 
 
 def judge_here(*overrides: str) -> RerankConfig:
@@ -22,13 +23,14 @@ def judge_here(*overrides: str) -> RerankConfig:
     output = open_store(config.output.path)
     units = plan_units(source, files, config.input).units
     claim_output(output, build_fingerprint(config))
+    record_settings(output, config)
     write_plan(output, units)
-    rows = UnitRows(source, config.input.columns, config.input.keep)
+    rows = UnitReader(source, config.input.columns, config.input.keep)
     replica = Replica(config)
     for unit in units:
-        table = rows.read(unit)
+        table, keep = rows.read(unit)
         judgments = replica.judge(read_pairs(table))
-        judged = build_judgments(table, judgments, unit.unit_id, config.input.keep)
+        judged = build_judgments(table, judgments, unit.unit_id, keep)
         commit_unit(output, unit, judged, count_judgments(judgments))
     replica.close()
     write_bytes(output, SUCCESS_PATH, b"")

@@ -7,17 +7,15 @@ on any machine.
 import asyncio
 import hashlib
 import math
-import re
 from collections.abc import Sequence
 
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging import Reasoning
-from rank1_batch.prompts import control_pattern
+from rank1_batch.prompts import ControlTokens, build_control_tokens
 from rank1_batch.scoring import Verdict
 
 THINK, CLOSE = 256, 257
 _CONTROL = {"<think>": THINK, "</think>": CLOSE}
-_SPELLING = {number: text.encode() for text, number in _CONTROL.items()}
 _SENTENCES = (
     "The query asks for one thing.",
     "The passage speaks of another.",
@@ -39,7 +37,7 @@ class ScriptedEngine:
 
     def __init__(self, max_model_len: int, seconds_per_token: float = 0.0, fail_on: str = "", die_on: str = "") -> None:
         self.max_model_len = max_model_len
-        self.control: re.Pattern[str] = control_pattern(_CONTROL)
+        self.control: ControlTokens = build_control_tokens(_CONTROL)
         self.prompt_tokens = self.cached_tokens = 0
         self._seconds_per_token = seconds_per_token
         self._fail_on, self._die_on = fail_on.encode(), die_on.encode()
@@ -49,17 +47,22 @@ class ScriptedEngine:
         """The bytes of the text, with `<think>` and `</think>` as one number each."""
         ids: list[int] = []
         start = 0
-        for match in self.control.finditer(text):
+        for match in self.control.pattern.finditer(text):
             ids += [*text[start : match.start()].encode(errors="replace"), _CONTROL[match[0]]]
             start = match.end()
         return ids + list(text[start:].encode(errors="replace"))
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
-        """Some sentences that the prompt's hash chooses; cut where they exceed `max_tokens`."""
-        digest = await self._ask(prompt)
+        """Some sentences that the prompt's hash chooses; cut where they exceed `max_tokens`.
+
+        As with any greedy model, a prompt that ends in their beginning gets the rest of them.
+        """
+        asked, begun = _split_begun(prompt)
+        digest = await self._ask(asked)
         count = 1 + digest[0] % MOST_SENTENCES
         text = "\n" + " ".join(_SENTENCES[digest[1 + i] % len(_SENTENCES)] for i in range(count)) + "\n"
         ids = [*text.encode(), CLOSE]
+        ids = ids[len(begun) :] if ids[: len(begun)] == begun else ids
         complete = len(ids) <= max_tokens
         ids = ids[:max_tokens]
         await asyncio.sleep(self._seconds_per_token * len(ids))
@@ -85,8 +88,18 @@ class ScriptedEngine:
         return hashlib.blake2b(data, digest_size=16).digest()
 
 
+def _split_begun(prompt: Sequence[int]) -> tuple[list[int], list[int]]:
+    """A prompt up to its `<think>`, and what was reasoned after it."""
+    ids = list(prompt)
+    end = len(ids) - ids[::-1].index(THINK) if THINK in ids else len(ids)
+    return ids[:end], ids[end:]
+
+
 def _bytes(ids: Sequence[int]) -> bytes:
-    return b"".join(_SPELLING.get(number) or bytes((number,)) for number in ids)
+    letters = "".join(map(chr, ids))
+    for text, number in _CONTROL.items():
+        letters = letters.replace(chr(number), text)
+    return letters.encode("latin-1")
 
 
 def _decode(ids: Sequence[int]) -> str:

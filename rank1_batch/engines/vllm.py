@@ -5,13 +5,12 @@ The only module that imports vLLM. Checked with 0.32.0.
 
 import itertools
 import os
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rank1_batch.errors import EngineDiedError, RowError, SettingsError
 from rank1_batch.judging import Reasoning
-from rank1_batch.prompts import control_pattern
+from rank1_batch.prompts import ControlTokens, build_control_tokens
 from rank1_batch.scoring import Verdict
 
 THINK_END = "</think>"
@@ -33,7 +32,7 @@ class VllmEngine:
     def __init__(self, llm: Any, tokenizer: Any, max_model_len: int) -> None:
         self.max_model_len = max_model_len
         self.begin_ids: Sequence[int] = find_begin_ids(tokenizer)
-        self.control: re.Pattern[str] = control_pattern(find_control_tokens(tokenizer))
+        self.control: ControlTokens = build_control_tokens(find_control_tokens(tokenizer))
         self.prompt_tokens = self.cached_tokens = 0
         self._llm, self._tokenizer = llm, tokenizer
         self._encode = build_encoder(tokenizer)

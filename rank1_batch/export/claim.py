@@ -12,7 +12,7 @@ from typing import Any
 from rank1_batch.errors import RefusedError
 from rank1_batch.export.judged import Grades, Judgments
 from rank1_batch.export.settings import ExportConfig, describe_settings
-from rank1_batch.manifest import find_differences
+from rank1_batch.manifest import list_differences
 from rank1_batch.storage import Store, create_bytes, list_files, read_bytes, write_bytes
 
 CLAIM_PATH, REPORT_PATH = "_rank1/export.json", "labels.json"
@@ -25,6 +25,7 @@ def build_claim(config: ExportConfig, judgments: Judgments, grades: Grades) -> d
     claim = {
         "settings": describe_settings(config),
         "judged_with": judgments.fingerprint,
+        "judged_again": judgments.again,
         "units": {"count": len(judgments.units), "hash": _hash(units)},
         "qrels": None if config.qrels is None else {"pairs": len(grades), "hash": _hash(graded)},
     }
@@ -39,7 +40,7 @@ def check_labels(labels: Store, claim: Mapping[str, Any]) -> dict[str, Any] | No
         if others:
             raise RefusedError(f"{labels.url} holds files of no export of ours ({others[0]}, …): choose an empty place")
         return None
-    differing = find_differences(json.loads(found), claim)
+    differing = list_differences(json.loads(found), claim)
     if differing:
         lines = "\n".join(differing)
         raise RefusedError(f"{labels.url} holds another export.\n{lines}\nUse these settings, or another labels.path.")

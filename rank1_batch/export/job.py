@@ -53,8 +53,8 @@ from rank1_batch.schema import (
     TRACE,
     TRUE_LOGPROB,
 )
-from rank1_batch.stages.rows import UnitRows
 from rank1_batch.storage import Store, open_store, write_bytes
+from rank1_batch.texts import UnitReader
 from rank1_batch.versions import find_versions
 
 MOST_BUCKETS = 256
@@ -68,7 +68,7 @@ class _Work(NamedTuple):
 
     config: ExportConfig
     judgments: Judgments
-    texts: UnitRows | None
+    texts: UnitReader | None
     grades: Grades
     labels: Store
 

@@ -9,30 +9,31 @@ import pyarrow as pa
 
 from rank1_batch.buckets import read_ahead
 from rank1_batch.config import InputConfig
-from rank1_batch.errors import RefusedError, SettingsError
+from rank1_batch.errors import SettingsError
 from rank1_batch.export.formats import FORMATS, check_rank1_template
-from rank1_batch.export.settings import QRELS, ExportConfig, format_names, given_from
+from rank1_batch.export.settings import QRELS, ExportConfig, check_apart, format_names, given_from
 from rank1_batch.judging import Finish, PolicyKind
-from rank1_batch.manifest import JOB_PATH, SUCCESS_PATH, committed_units, judgments_path, read_plan
-from rank1_batch.parquet import open_parquet, read_or_blame
+from rank1_batch.manifest import GENERATIONS_PATH, JOB_PATH, SETTINGS_PATH, SUCCESS_PATH, committed_units, read_plan
+from rank1_batch.prompts import combine_query
 from rank1_batch.schema import (
     CANDIDATE,
     DOC_ID,
     FALSE_LOGPROB,
     FINISH,
     FIRST_STAGE_RANK,
+    INSTRUCTION,
     LABEL,
+    QUERY,
     QUERY_ID,
     ROW,
     SCORE,
     TRUE_LOGPROB,
     UNIT_ID,
-    build_texts,
     to_text,
 )
 from rank1_batch.stages.plan import check_planned_files, open_input
-from rank1_batch.stages.rows import UnitRows
 from rank1_batch.storage import Store, open_store, read_bytes
+from rank1_batch.texts import UnitReader, join_texts, read_judgments
 from rank1_batch.trec import is_beir_header, is_comment, parse_beir_qrel_line, parse_qrel_line
 from rank1_batch.units import Unit
 
@@ -46,13 +47,16 @@ Grades = Mapping[tuple[str, str], int]
 class Judgments(NamedTuple):
     """A finished job's output: its committed units in the plan's order, and what shaped its scores.
 
-    `missing` are units whose input could not be read when they were to be judged.
+    `missing` are units whose input could not be read when they were to be judged; `again` says
+    which rows were judged again (jobs.redo); `input_path` is where the pairs were read.
     """
 
     store: Store
     units: list[Unit]
     missing: list[Unit]
     fingerprint: dict[str, Any]
+    again: list[Any]
+    input_path: Any
 
 
 def open_judgments(url: str) -> Judgments:
@@ -62,11 +66,14 @@ def open_judgments(url: str) -> Judgments:
     if found is None:
         raise SettingsError([f"output.path: {url} is no output of jobs.rerank (there is no {JOB_PATH})"])
     if read_bytes(store, SUCCESS_PATH) is None:
-        raise SettingsError([f"output.path: {url} is not judged to its end: run jobs.rerank again, then this"])
+        raise SettingsError([f"output.path: {url} is not judged to its end, or failed a gate (no {SUCCESS_PATH})"])
     plan, committed = read_plan(store), committed_units(store)
     units = [unit for unit in plan if unit.unit_id in committed]
     missing = [unit for unit in plan if unit.unit_id not in committed]
-    return Judgments(store, units, missing, json.loads(found))
+    generations = json.loads(read_bytes(store, GENERATIONS_PATH) or b"[]")
+    again = [{name: generation[name] for name in ("where", "policy")} for generation in generations]
+    recorded = json.loads(read_bytes(store, SETTINGS_PATH) or b"{}")
+    return Judgments(store, units, missing, json.loads(found), again, recorded.get("input", {}).get("path"))
 
 
 def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
@@ -87,44 +94,48 @@ def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
         raise SettingsError(problems)
 
 
-def open_texts(config: ExportConfig, judgments: Judgments) -> UnitRows | None:
+def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
     """A reader of the rows that were judged; None where no format has texts.
 
-    Raises RefusedError where a file is not what it was when the job was planned.
+    They are where the job last read them, unless `input.path` says otherwise. Raises RefusedError
+    where a file is not what it was when the job was planned.
     """
     if not any(FORMATS[name].needs_text for name in format_names(config)):
         return None
-    store, files = open_input(InputConfig(path=config.input.path))
+    path = config.input.path or judgments.input_path
+    if path is None:
+        raise SettingsError(["input.path must be given: this output does not say where its pairs were read"])
+    problems = check_apart(config.labels.path, path)
+    if problems:
+        raise SettingsError(problems)
+    store, files = open_input(InputConfig(path=path))
     check_planned_files(store, files, judgments.units)
-    return UnitRows(store, judgments.fingerprint["columns"], ())
+    return UnitReader(store, judgments.fingerprint["columns"], ())
 
 
-def read_judged(judgments: Judgments, texts: UnitRows | None, more: Sequence[str]) -> Iterator[pa.Table]:
-    """A table a unit: COLUMNS, `more` columns of the judgments as text, and query, title and passage."""
-    columns = [*COLUMNS, *more]
+def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[str]) -> Iterator[pa.Table]:
+    """A table a unit: COLUMNS, `more` columns of the judgments as text, and query, title and passage.
+
+    The query holds the instruction, as in the prompt.
+    """
 
     def read(unit: Unit) -> pa.Table:
-        table = _read_unit(judgments.store, unit, columns, texts)
+        table = read_judgments(judgments.store, unit, [*COLUMNS, *more]).replace_schema_metadata(None)
         for name in more:
             table = table.set_column(table.schema.get_field_index(name), name, to_text(table[name]))
-        return table
+        if texts is None:
+            return table
+        rows, _ = texts.read(unit)
+        return _combine_queries(join_texts(table, rows, f"{judgments.store.url}, unit {unit.unit_id}"))
 
     return read_ahead(read, judgments.units)
 
 
-def _read_unit(store: Store, unit: Unit, columns: list[str], texts: UnitRows | None) -> pa.Table:
-    path = judgments_path(unit.unit_id)
-    table = read_or_blame(store, path, lambda: open_parquet(store, path).read(columns=columns))
-    table = table.replace_schema_metadata(None)
-    if texts is None:
-        return table
-    rows = texts.read(unit)
-    if not all(table[name].equals(rows[name]) for name in (ROW, CANDIDATE)):
-        raise RefusedError(f"{store.url}/{path}: its rows are not those of {unit.path}: was another input judged?")
-    found = build_texts(rows)
-    for name in found.column_names:
-        table = table.append_column(name, found[name])
-    return table
+def _combine_queries(table: pa.Table) -> pa.Table:
+    """The instruction as a part of the query. A row without text, which is an error, has an empty one."""
+    pairs = zip(table[QUERY].to_pylist(), table[INSTRUCTION].to_pylist(), strict=True)
+    queries = pa.array([combine_query(query or "", instruction, None) for query, instruction in pairs], pa.string())
+    return table.drop_columns([INSTRUCTION]).set_column(table.schema.get_field_index(QUERY), QUERY, queries)
 
 
 def read_grades(url: str) -> dict[tuple[str, str], int]:

@@ -28,7 +28,7 @@ class JudgedConfig:
 
 @dataclass
 class PairsConfig:
-    """The input of that job, as it was given there: texts are read from it."""
+    """The input of that job, as it was given there; None is where the job last read it."""
 
     path: Any = None
 
@@ -139,9 +139,6 @@ def _check_formats(config: ExportConfig) -> list[str]:
     known = {name: FORMATS[name] for name in names if name in FORMATS}
     if not names:
         problems.append(f"format names none; there are {', '.join(FORMATS)}")
-    with_text = [name for name, form in known.items() if form.needs_text]
-    if with_text and not config.input.path:
-        problems.append(f"input.path must be given: format={with_text[0]} has the texts of the pairs in it")
     for name, form in known.items():
         if form.needs_both and config.labels.keep_without:
             problems.append(f"labels.keep_without: format={name} needs a positive and a negative for each query")
@@ -149,10 +146,15 @@ def _check_formats(config: ExportConfig) -> list[str]:
             problems.append(f"labels.finishes: format={name} trains on reasoning, which rows with no_think do not have")
     if config.labels.prompt is not None and "flagembedding" not in names:
         problems.append("labels.prompt: no format but flagembedding has a prompt of its own")
-    pairs = input_paths(InputConfig(path=config.input.path)) if config.input.path else []
-    inside = [path for path in pairs if lies_inside(config.labels.path, path)]
-    problems += [f"labels.path lies inside the input {path}: its files would be read as input" for path in inside]
+    if config.input.path is not None:
+        problems += check_apart(config.labels.path, config.input.path)
     return problems + _check_choices(config)
+
+
+def check_apart(labels_path: str, input_path: Any) -> list[str]:
+    """Why labels may not be written there: they would be read as pairs."""
+    inside = [path for path in input_paths(InputConfig(path=input_path)) if lies_inside(labels_path, path)]
+    return [f"labels.path lies inside the input {path}: its files would be read as input" for path in inside]
 
 
 def _check_choices(config: ExportConfig) -> list[str]:

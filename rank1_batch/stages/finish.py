@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rank1_batch.errors import BadFileError, StorageError
+from rank1_batch.gates import Gate
 from rank1_batch.manifest import JUDGMENTS_FOLDER, Counts, add_counts, judgments_path, read_counts
 from rank1_batch.parquet import read_footers
 from rank1_batch.stages.judge import Receipt
@@ -65,7 +66,12 @@ def add_receipt(judged: Judged, receipt: Receipt) -> Judged:
 
 
 def build_summary(
-    counts: Counts, ranked: Ranked, judged: Judged, seconds: Mapping[str, float], bad_files: Sequence[str]
+    counts: Counts,
+    gates: Sequence[Gate],
+    ranked: Ranked,
+    judged: Judged,
+    seconds: Mapping[str, float],
+    bad_files: Sequence[str],
 ) -> dict[str, Any]:
     """What `summary.json` says: the whole output first, then this run alone."""
     judged_rows = counts.rows - counts.errors
@@ -77,6 +83,7 @@ def build_summary(
         "queries": ranked.queries,
         "duplicate_candidates": ranked.duplicates,
         "bad_files": list(bad_files),
+        "gates": [gate._asdict() for gate in gates],
         "this_run": {
             "rows": judged.counts.rows,
             "units": judged.units,

@@ -1,22 +1,29 @@
 """Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
 
 import logging
+import math
 import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from rank1_batch.config import RerankConfig
+import pyarrow as pa
+
+from rank1_batch.config import GoldenConfig, RerankConfig
 from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
-from rank1_batch.judging import Finish, Judgment, failed_judgment
-from rank1_batch.manifest import Counts, commit_unit, count_deaths, record_deaths
+from rank1_batch.golden import GoldenSet, check_scores, given_traces
+from rank1_batch.judging import Finish, Judgment, Pair, failed_judgment, read_verdict
+from rank1_batch.lease import may_go_on
+from rank1_batch.manifest import Counts, commit_unit, count_deaths, read_generation, record_deaths
+from rank1_batch.redoing import Redo, begin_again, put_back, select_rows
 from rank1_batch.replica import Replica
-from rank1_batch.schema import build_judgments, read_pairs
-from rank1_batch.stages.rows import UnitRows
+from rank1_batch.schema import build_judgments, parse_judgments, read_pairs
+from rank1_batch.scoring import is_saturated, is_stray
 from rank1_batch.storage import open_store
+from rank1_batch.texts import UnitReader, read_judgments
 from rank1_batch.units import Unit
 from rank1_batch.versions import compare_versions, find_versions
 
@@ -24,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 MOST_DEATHS = 3
 """Engines that may die over one unit before it is set aside."""
+LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
@@ -32,20 +40,28 @@ class JudgeSpec(NamedTuple):
     config: RerankConfig
     input_url: str
     output_url: str
+    run_id: str
     versions: dict[str, str]
+    golden: GoldenSet | None = None
+    redo: Redo | None = None
 
 
 class Receipt(NamedTuple):
-    """What became of a unit. `failure` says why nothing was committed (a bad input file)."""
+    """What became of a unit. `failure` says why nothing was committed (a bad input file).
+
+    A unit is `skipped` when its run was asked to stop; nothing else is under way in its replica then.
+    """
 
     unit_id: str
     counts: Counts
     won: bool
     node: str
+    replica: str
     seconds: float
     sent_tokens: int = 0
     cached_tokens: int = 0
     failure: str | None = None
+    skipped: bool = False
 
 
 class JudgeUnits:
@@ -53,15 +69,17 @@ class JudgeUnits:
 
     def __init__(self, spec: JudgeSpec, node: str) -> None:
         self._check_versions(spec.versions)
-        self._spec, self._node = spec, node
+        self._spec, self._node, self._name = spec, node, uuid.uuid4().hex
         self._output = open_store(spec.output_url)
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
-        self._readers = UnitRows(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
+        self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
         self._in_flight: dict[str, Unit] = {}
         self._replica = Replica(spec.config)
+        self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
         self._told = self._replica.usage()
+        self._asked_at, self._go_on = -math.inf, True
 
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
@@ -69,6 +87,9 @@ class JudgeUnits:
         A unit over which an engine died before is judged alone, so that another death is its own.
         When the engine dies, so does this process: Ray starts another one and calls it again.
         """
+        if not self._may_go_on():
+            with self._turns.alone():
+                return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, skipped=True)
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
             self._in_flight[unit.unit_id] = unit
@@ -80,25 +101,44 @@ class JudgeUnits:
             finally:
                 del self._in_flight[unit.unit_id]
 
+    def _may_go_on(self) -> bool:
+        """Whether the run still holds its lease; asks the store every few seconds at most."""
+        with self._lock:
+            if self._go_on and time.monotonic() - self._asked_at > LEASE_CHECK_S:
+                self._go_on, self._asked_at = may_go_on(self._output, self._spec.run_id), time.monotonic()
+            return self._go_on
+
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
         try:
-            table = self._readers.read(unit)
+            table, keep = self._rows.read(unit)
         except BadFileError as error:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
-            return Receipt(unit.unit_id, Counts(), False, self._node, 0.0, failure=str(error))
-        if self._deaths.get(unit.unit_id, 0) >= MOST_DEATHS:
-            reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
-            judgments = [failed_judgment(reason)] * len(table)
-        else:
-            judgments = self._replica.judge(read_pairs(table))
+            return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, failure=str(error))
+        judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
         counts = count_judgments(judgments)
-        keep = self._spec.config.input.keep
-        won = commit_unit(self._output, unit, build_judgments(table, judgments, unit.unit_id, keep), counts)
+        built = build_judgments(table, judgments, unit.unit_id, keep)
+        won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
         seconds = time.monotonic() - start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
-        return Receipt(unit.unit_id, counts, won, self._node, seconds, *self._new_usage())
+        return Receipt(unit.unit_id, counts, won, self._node, self._name, seconds, *self._new_usage())
+
+    def _judge_rows(self, unit: Unit, rows: Sequence[Pair | str]) -> list[Judgment]:
+        if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
+            return self._replica.judge(rows)
+        reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
+        return [failed_judgment(reason)] * len(rows)
+
+    def _judge_again(self, unit: Unit, table: pa.Table) -> list[Judgment]:
+        """The judgments of a committed unit, with those that the redo selects made anew."""
+        committed = read_judgments(self._output, unit)
+        before = parse_judgments(committed)
+        if self._spec.redo is None or self._spec.redo.generation <= read_generation(committed.schema.metadata):
+            return before  # judged again already: the replica died before it could say so
+        selected = select_rows(committed, self._spec.redo.where)
+        rows = begin_again(read_pairs(table), before)
+        return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
 
     def _new_usage(self) -> tuple[int, int]:
         """Tokens sent and found in the cache since this was last asked."""
@@ -113,6 +153,13 @@ class JudgeUnits:
             record_deaths(self._output, list(self._in_flight), uuid.uuid4().hex)
             logging.shutdown()
             os._exit(1)
+
+    def _check_golden(self, settings: GoldenConfig) -> None:
+        """Raises GoldenError where this replica scores the golden pairs otherwise."""
+        golden = self._spec.golden
+        if golden is not None:
+            judgments = self._replica.judge_given(given_traces(golden))
+            check_scores(golden, judgments, settings, self._node)
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
@@ -131,6 +178,8 @@ def count_judgments(judgments: list[Judgment]) -> Counts:
         true_labels=sum(bool(judgment.label) for judgment in judgments),
         prompt_tokens=sum(judgment.prompt_tokens for judgment in judgments),
         trace_tokens=sum(judgment.trace_tokens for judgment in judgments),
+        saturated=sum(judgment.score is not None and is_saturated(judgment.score) for judgment in judgments),
+        stray=sum(verdict is not None and is_stray(verdict) for verdict in map(read_verdict, judgments)),
     )
 
 

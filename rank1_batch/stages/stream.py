@@ -1,7 +1,7 @@
 """Units through the replicas by Ray Data: a unit goes in, a receipt comes out, rows never move."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
@@ -9,7 +9,7 @@ from ray.data import ActorPoolStrategy, DataContext
 
 from rank1_batch import errors
 from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
+from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
@@ -30,10 +30,10 @@ class JudgeActor:
     """
 
     def __init__(self, spec: JudgeSpec) -> None:
-        self._refusal: SettingsError | None = None
+        self._refusal: SettingsError | GoldenError | None = None
         try:
             self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
-        except SettingsError as error:
+        except (SettingsError, GoldenError) as error:
             self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -50,7 +50,10 @@ class JudgeActor:
 def stream_units(
     units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
 ) -> Iterator[Receipt]:
-    """A receipt for each unit, as they come. Raises our own error where an actor raised one."""
+    """A receipt for each unit, as they come. Raises our own error where an actor raised one.
+
+    Ends early when the run was asked to stop, as soon as every replica is idle.
+    """
     _set_up_ray_data()
     replicas = cluster.max_replicas or cluster.replicas
     # No more for one than its share: the first to be loaded would take all units of a small job.
@@ -73,10 +76,23 @@ def stream_units(
         num_gpus=engine.gpus or None,
     )
     try:
-        for row in receipts.iter_rows():
-            yield _parse_receipt(row["receipt"])
+        yield from _until_idle(_parse_receipt(row["receipt"]) for row in receipts.iter_rows())
     except ray.exceptions.RayError as error:
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
+
+
+def _until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+    """The receipts of judged units, until every replica that was heard of has skipped one."""
+    known: set[str] = set()
+    idle: set[str] = set()
+    for receipt in receipts:
+        known.add(receipt.replica)
+        if not receipt.skipped:
+            yield receipt
+            continue
+        idle.add(receipt.replica)
+        if idle == known:
+            return
 
 
 def units_in_flight(max_num_seqs: int, unit_pairs: int) -> int:

@@ -7,7 +7,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from rank1_batch.judging import Engine, Reasoning
+from rank1_batch.judging import (
+    Engine,
+    Finish,
+    Judgment,
+    Pair,
+    Policy,
+    PolicyKind,
+    Reasoning,
+    judge_given_trace,
+    judge_pair,
+)
+from rank1_batch.prompts import RANK1_TEMPLATE
 from rank1_batch.scoring import Verdict
 
 T = TypeVar("T")
@@ -123,6 +134,23 @@ def test_reasoning_and_verdicts_asked_for_together_do_not_mix_up(engine: Running
         assert reasoning.tokens == budget or (reasoning.complete and reasoning.tokens < budget)
 
 
+@pytest.mark.parametrize("max_tokens", [8, 400])
+def test_a_trace_given_back_as_text_gets_the_verdict_that_it_got(engine: Running, max_tokens: int) -> None:
+    """What the golden set counts on, for complete traces and closed ones; unusual tokens do not come back."""
+    policy = Policy(PolicyKind.FULL, max_tokens, RANK1_TEMPLATE)
+    compared = 0
+    for query, passage in PAIRS:
+        pair = Pair(query, passage)
+        found: Judgment = engine.run(judge_pair(engine.engine, pair, policy))
+        complete = found.finish is Finish.COMPLETE
+        again: Judgment = engine.run(judge_given_trace(engine.engine, pair, policy, found.trace, complete=complete))
+        assert (again.finish, again.trace, again.prompt_tokens) == (found.finish, found.trace, found.prompt_tokens)
+        if not complete or again.trace_tokens == found.trace_tokens:
+            compared += 1
+            assert again.score == pytest.approx(found.score, abs=1e-3)
+    assert compared
+
+
 def test_encoding_adds_no_begin_ids(engine: Running) -> None:
     begin = list(engine.engine.begin_ids)
     assert engine.engine.encode("") == []
@@ -132,7 +160,7 @@ def test_encoding_adds_no_begin_ids(engine: Running) -> None:
 def test_a_control_token_in_text_is_one_id(engine: Running) -> None:
     """Where the vocabulary has it as one token, which not every model's has."""
     for spelling in ("<think>", "</think>"):
-        if engine.engine.control.fullmatch(spelling):
+        if engine.engine.control.pattern.fullmatch(spelling):
             (number,) = engine.engine.encode(spelling)
             ids = engine.engine.encode(f"a{spelling}b")
             assert ids == [*engine.engine.encode("a"), number, *engine.engine.encode("b")]
@@ -141,7 +169,7 @@ def test_a_control_token_in_text_is_one_id(engine: Running) -> None:
 def test_a_control_token_that_is_cut_after_its_first_letter_is_no_control_token(engine: Running) -> None:
     for spelling in ("<think>", "</think>"):
         whole = engine.engine.encode(spelling)
-        if engine.engine.control.fullmatch(spelling):
+        if engine.engine.control.pattern.fullmatch(spelling):
             assert whole[0] not in [*engine.engine.encode(spelling[0]), *engine.engine.encode(spelling[1:])]
 
 

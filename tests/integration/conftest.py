@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import s3fs
@@ -53,14 +54,20 @@ def demo_model() -> Path:
     return cache
 
 
+class StartedJob(Protocol):
+    """Starts `python -m jobs.<name>` with settings."""
+
+    def __call__(self, *settings: str, name: str = "rerank") -> "subprocess.Popen[str]": ...
+
+
 @pytest.fixture
-def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts `python -m jobs.rerank` with settings, in a process group of its own; none outlives the test."""
+def start_job() -> Iterator[StartedJob]:
+    """Starts `python -m jobs.rerank` (or another job) with settings; none outlives the test."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*settings: str) -> "subprocess.Popen[str]":
+    def start(*settings: str, name: str = "rerank") -> "subprocess.Popen[str]":
         job = subprocess.Popen(
-            [sys.executable, "-m", "jobs.rerank", *settings],
+            [sys.executable, "-m", f"jobs.{name}", *settings],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parents[2],
         )  # fmt: skip
         started.append(job)
@@ -74,11 +81,11 @@ def start_job() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
 
 @pytest.fixture
-def run_job(start_job: Callable[..., "subprocess.Popen[str]"]) -> Callable[..., tuple[int, str]]:
-    """Runs `python -m jobs.rerank` to its end: its exit code, and all that it printed."""
+def run_job(start_job: StartedJob) -> Callable[..., tuple[int, str]]:
+    """Runs `python -m jobs.rerank` (or another job) to its end: its exit code, and all that it printed."""
 
-    def run(*settings: str) -> tuple[int, str]:
-        job = start_job(*settings)
+    def run(*settings: str, name: str = "rerank") -> tuple[int, str]:
+        job = start_job(*settings, name=name)
         printed, _ = job.communicate(timeout=280)
         return job.returncode, printed
 

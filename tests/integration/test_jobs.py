@@ -1,6 +1,9 @@
 """Whole jobs as a user types them, on two Ray nodes, with the scripted engine (no model to load)."""
 
+import getpass
 import json
+import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from tests.seaweed import wait_for
 from tests.tiny_model import tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
@@ -51,7 +55,7 @@ def test_a_job_judges_every_row_on_both_nodes_and_twice_is_once(settings: list[s
     assert summary["complete"] > 0
     assert summary["closed"] > 0
     rows = judged(settings)
-    assert sorted(zip(rows["unit_id"].to_pylist(), rows["row"].to_pylist(), strict=True)) == sorted(planned(settings))
+    assert rows_of(rows) == sorted(planned(settings))
     assert all(0 <= score <= 1 for score in rows["score"].to_pylist())
     ranking = pq.read_table(output(settings) / "ranking")
     assert ranking.num_rows == 600
@@ -119,13 +123,71 @@ def test_a_unit_that_kills_every_engine_is_set_aside(settings: list[str], run_jo
     assert "engines died" in failed[0]["error"]
 
 
-def test_two_runs_on_one_output_do_no_harm(settings: list[str], start_job: Callable[..., Any], address: str) -> None:
-    slow = "engine.args.seconds_per_token=0.002"
-    jobs = [start_job(*settings, slow), start_job(*settings, slow)]
-    printed = [job.communicate(timeout=200)[0] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0], printed
-    rows = judged(settings)
-    assert sorted(zip(rows["unit_id"].to_pylist(), rows["row"].to_pylist(), strict=True)) == sorted(planned(settings))
+def test_a_second_run_is_refused_and_may_take_over_which_does_no_harm(
+    settings: list[str], start_job: Callable[..., Any], run_job: Run
+) -> None:
+    slow = [*settings, "engine.args.seconds_per_token=0.05", "input.unit_rows=10", "engine.max_num_seqs=8"]
+    first = start_job(*slow)
+    wait_for(lambda: list(output(settings).glob("judgments/*.parquet")), "nothing was judged", 120)
+    code, printed = run_job(*slow)
+    assert code == 6, printed
+    assert f"another run is at work: {getpass.getuser()}@{socket.gethostname()}, process {first.pid}" in printed
+    assert first.poll() is None
+    code, printed = run_job(*slow, "run.takeover=true", "engine.max_num_seqs=256")
+    assert code == 0, printed
+    printed = first.communicate(timeout=60)[0]
+    assert first.returncode == 6, printed
+    assert "another run took over" in printed
+    assert rows_of(judged(settings)) == sorted(planned(settings))
+    assert not (output(settings) / "_rank1" / "lease.json").exists()
+
+
+def test_sigterm_ends_a_job_with_nothing_under_way_and_the_same_command_goes_on(
+    settings: list[str], start_job: Callable[..., Any], run_job: Run
+) -> None:
+    slow = [*settings, "engine.args.seconds_per_token=0.02", "input.unit_rows=10", "engine.max_num_seqs=8"]
+    job = start_job(*slow, "cluster.replicas=2")
+    wait_for(lambda: list(output(settings).glob("judgments/*.parquet")), "nothing was judged", 120)
+    job.terminate()
+    printed = job.communicate(timeout=60)[0]
+    assert job.returncode == 130, printed
+    told = re.search(r"stopped on request: (\d+) units were judged in this run, (\d+) are left", printed)
+    assert told, printed
+    before = {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*.parquet")}
+    assert len(before) == int(told[1])  # a unit that was under way would have no receipt
+    assert int(told[2]) > 0
+    code, printed = run_job(*settings, "engine.args.seconds_per_token=0.02", "cluster.replicas=2")
+    assert code == 0, printed
+    assert rows_of(judged(settings)) == sorted(planned(settings))
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*")}.items()
+
+
+def test_rows_judged_again_are_as_if_they_had_been_given_the_larger_budget_at_once(
+    settings: list[str], run_job: Run, tmp_path: Path
+) -> None:
+    assert run_job(*settings)[0] == 0
+    first = judged(settings)
+    closed = [row["trace_tokens"] for row in first.to_pylist() if row["finish"] == "closed"]
+    assert closed
+    where = ["where=finish = 'closed' and query_id <> 'q1'", "policy.max_thinking_tokens=1000"]
+    place = [f"output.path={output(settings)}", f"cluster.address={value(settings, 'cluster.address')}"]
+    code, printed = run_job(*place, *where, name="redo")
+    assert code == 0, printed
+    again = judged(settings)
+    code, printed = run_job(*place, *where, name="redo")
+    assert code == 0
+    assert "nothing to do" in printed
+
+    at_once = [*settings, "policy.max_thinking_tokens=1000", f"output.path={tmp_path / 'at_once'}"]
+    assert run_job(*at_once)[0] == 0
+    large = pq.read_table(tmp_path / "at_once" / "judgments")
+    old, new, expected = (
+        {(row["unit_id"], row["row"]): row for row in table.to_pylist()} for table in (first, again, large)
+    )
+    chosen = {key for key, row in old.items() if row["finish"] == "closed" and row["query_id"] != "q1"}
+    assert new == {**old, **{key: expected[key] for key in chosen}}
+    assert read_summary(settings)["closed"] == sum(row["finish"] == "closed" for row in new.values()) > 0
+    assert pq.read_table(output(settings) / "ranking").num_rows == 600
 
 
 def test_a_damaged_file_ends_the_job_or_is_left_out(settings: list[str], run_job: Run) -> None:
@@ -189,6 +251,10 @@ def read_summary(settings: list[str]) -> dict[str, Any]:
 
 def judged(settings: list[str]) -> pa.Table:
     return pa.concat_tables(pq.read_table(path) for path in sorted(output(settings).glob("judgments/*.parquet")))
+
+
+def rows_of(judgments: pa.Table) -> list[tuple[str, int]]:
+    return sorted(zip(judgments["unit_id"].to_pylist(), judgments["row"].to_pylist(), strict=True))
 
 
 def planned(settings: list[str]) -> list[tuple[str, int]]:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from rank1_batch.config import GoldenConfig
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.errors import RowError
 from rank1_batch.feeding import Feeder
-from rank1_batch.judging import Finish, Judgment, Pair, Policy, PolicyKind
+from rank1_batch.judging import Finish, Judgment, Pair, Policy, PolicyKind, judge_given_trace
 from rank1_batch.prompts import RANK1_TEMPLATE
 from tests.tiny_model import build_tiny_model, tiny_pairs
 
@@ -31,6 +32,7 @@ class Running:
 
     def __init__(self, model: Path, dtype: str) -> None:
         self.taught = "smollm2" not in model.name
+        self.exact = dtype == "float32"
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         settings = {"model": str(model), "dtype": dtype, "max_model_len": CONTEXT}
@@ -77,6 +79,24 @@ def test_every_row_is_judged_as_the_reference_would(running: Running, pairs: lis
         assert judgment.score == pytest.approx(score, abs=1e-3)
     way = Finish.COMPLETE if budget == BUDGET and running.taught else Finish.CLOSED
     assert {judgment.finish for judgment in judgments} == {way}
+
+
+@pytest.mark.parametrize("budget", [6, 24])
+def test_a_trace_given_back_as_text_gets_the_score_that_it_got(
+    running: Running, pairs: list[Pair], budget: int
+) -> None:
+    """What the golden set counts on: a replica agrees with itself, asked in another order and one request at a time."""
+    policy = POLICY._replace(max_thinking_tokens=budget)
+    judgments = running.judge(pairs, policy)
+    differences = []
+    for pair, found in reversed(list(zip(pairs, judgments, strict=True))):
+        complete = found.finish is Finish.COMPLETE
+        again = running.run(judge_given_trace(running.engine, pair, policy, found.trace, complete=complete))
+        assert (again.error, again.finish, again.prompt_tokens) == (None, found.finish, found.prompt_tokens)
+        if not complete or again.trace_tokens == found.trace_tokens:
+            differences.append(abs((again.score or 0) - (found.score or 0)))
+    assert len(differences) > len(pairs) / 2
+    assert max(differences) <= (1e-3 if running.exact else GoldenConfig().tolerance)
 
 
 def test_no_think_reads_the_verdict_after_empty_reasoning(running: Running, pairs: list[Pair]) -> None:

@@ -1,11 +1,11 @@
 """Hand-written engines for tests of the pure core: one remembers what it is asked, one waits to be let go."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 
 from rank1_batch.engines.scripted import ScriptedEngine
 from rank1_batch.judging import Reasoning
+from rank1_batch.prompts import ControlTokens
 from rank1_batch.scoring import Verdict
 
 
@@ -24,7 +24,7 @@ class RecordingEngine:
         self._reasoning, self._verdict = reasoning, verdict
         self.max_model_len = max_model_len
         self.begin_ids = begin_ids
-        self.control: re.Pattern[str] = self._scripted.control
+        self.control: ControlTokens = self._scripted.control
         self.encoded_letters = 0
         self.reason_asked: list[tuple[list[int], int]] = []
         self.verdict_asked: list[list[int]] = []

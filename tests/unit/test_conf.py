@@ -77,6 +77,8 @@ def test_a_choice_brings_its_values() -> None:
         ("modle=rank1_7b", "modle", "model"),
         ("engin.gpus=2", "engin", "engine"),
         ("+engine.max_num_seq=64", "engine.max_num_seq", "max_num_seqs"),
+        ("gates.warn.close=0.1", "gates.warn.close", "closed"),
+        ("+gates.warn.close=0.1", "gates.warn.close", "closed"),
     ],
 )
 def test_a_misspelt_setting_is_refused_with_the_right_word(misspelt: str, wrong: str, right: str) -> None:

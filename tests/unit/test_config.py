@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rank1_batch.config import RerankConfig, build_policy, check_config, input_paths
+from rank1_batch.config import GateLimits, RerankConfig, build_policy, check_config, input_paths
 from rank1_batch.judging import Policy, PolicyKind
 from rank1_batch.prompts import RANK1_TEMPLATE
 
@@ -46,6 +46,7 @@ def test_good_settings_have_no_problems() -> None:
         ("input.unit_rows", 0, "input.unit_rows is 0"),
         ("output.max_error_rate", 1.5, "output.max_error_rate is 1.5"),
         ("cluster.replicas", 0, "cluster.replicas is 0"),
+        ("gates.fail", GateLimits(closed=31), "gates.fail.closed is 31, but must be a share between 0 and 1"),
         ("cluster.max_replicas", 0, "cluster.max_replicas (0) is less than cluster.replicas (1)"),
     ],
 )

@@ -10,6 +10,7 @@ from rank1_batch.engines.scripted import CLOSE, THINK, ScriptedEngine
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging import (
     CLOSING_TOKENS,
+    Begun,
     Finish,
     Judgment,
     Pair,
@@ -18,6 +19,7 @@ from rank1_batch.judging import (
     Reasoning,
     encode_prompt,
     failed_judgment,
+    judge_given_trace,
     judge_pair,
     render_pair,
 )
@@ -266,3 +268,70 @@ def test_every_pair_gets_a_judgment_that_agrees_with_itself(
     assert judgment.trace_tokens <= budget
     assert (judgment.trace is None) == (kind is PolicyKind.NO_THINK)
     assert judge(ScriptedEngine(600), Pair(query, passage), Policy(kind, budget, RANK1_TEMPLATE)) == judgment
+
+
+def judge_given(engine: RecordingEngine, pair: Pair, found: Judgment, policy: Policy = FULL) -> Judgment:
+    complete = found.finish is Finish.COMPLETE
+    return asyncio.run(judge_given_trace(engine, pair, policy, found.trace, complete=complete))
+
+
+@given(full_texts, full_texts, st.integers(1, 400))
+def test_a_pair_with_its_own_trace_given_is_judged_as_it_was(query: str, passage: str, budget: int) -> None:
+    """One request for the verdict after the very tokens of before; complete, closed by force, and cut passages."""
+    pair, policy = Pair(query, passage), FULL._replace(max_thinking_tokens=budget)
+    first, second = RecordingEngine(512), RecordingEngine(512)
+    found = judge(first, pair, policy)
+    assert judge_given(second, pair, found, policy) == found
+    assert second.verdict_asked == first.verdict_asked
+    assert second.reason_asked == []
+
+
+def test_a_pair_without_a_trace_is_judged_as_without_thinking() -> None:
+    first, second = RecordingEngine(), RecordingEngine()
+    found = judge(first, FRANCE, NO_THINK)
+    assert judge_given(second, FRANCE, found, NO_THINK) == found
+    assert second.verdict_asked == first.verdict_asked
+
+
+def test_a_trace_of_unusual_tokens_has_another_number_of_them() -> None:
+    """Generated tokens are not always those that the tokenizer makes of their text: the count tells."""
+    written = Reasoning([65, 66, CLOSE, CLOSE], "AB", 4, complete=True)
+    found = judge(RecordingEngine(reasoning=written), FRANCE)
+    assert judge_given(RecordingEngine(), FRANCE, found).trace_tokens == 3 != found.trace_tokens
+
+
+def test_a_given_pair_that_cannot_be_judged_says_why() -> None:
+    found = asyncio.run(judge_given_trace(RecordingEngine(), Pair("q", ""), FULL, "trace", complete=True))
+    assert found == failed_judgment("the passage is empty")
+
+
+LONG = FULL._replace(max_thinking_tokens=1000)
+
+
+@given(st.integers(min_value=1, max_value=400), full_texts)
+def test_begun_reasoning_is_gone_on_with_and_ends_as_if_it_had_never_stopped(budget: int, passage: str) -> None:
+    engine, pair = RecordingEngine(), Pair("what is a lamp", passage)
+    before = judge(engine, pair, FULL._replace(max_thinking_tokens=budget))
+    if before.finish is not Finish.CLOSED:
+        return
+    begun = Begun(before.trace or "", before.prompt_tokens, before.trace_tokens)
+    assert judge(engine, pair._replace(begun=begun), LONG) == judge(engine, pair, LONG)
+    asked, max_tokens = engine.reason_asked[1]
+    assert len(asked) == before.prompt_tokens + budget
+    assert max_tokens == LONG.max_thinking_tokens - budget
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        Begun("The query", 9, 9),  # another prompt
+        Begun("The query", 0, 8),  # tokens that the text does not give back
+        Begun("x" * 1000, 0, 1000),  # nothing of the budget is left
+    ],
+)
+def test_reasoning_that_cannot_be_gone_on_with_begins_anew(begun: Begun) -> None:
+    engine = RecordingEngine()
+    prompt = engine.encode(plain_prompt(FRANCE.query or "", FRANCE.passage or ""))
+    begun = begun._replace(prompt_tokens=begun.prompt_tokens or len(prompt))
+    assert judge(engine, FRANCE._replace(begun=begun), LONG) == judge(engine, FRANCE, LONG)
+    assert engine.reason_asked[0] == (prompt, LONG.max_thinking_tokens)

@@ -213,6 +213,12 @@ def test_a_committed_unit_is_there_with_its_rows_and_counts(store: Store) -> Non
     assert read_counts(pq.read_metadata(data)) == COUNTS
 
 
+def test_what_an_earlier_version_did_not_count_is_none(store: Store) -> None:
+    """Units committed before `saturated` and `stray` were counted are read, and add up, as before."""
+    table = TABLE.replace_schema_metadata({"rank1_batch": '{"rows": 3, "errors": 1, "trace_tokens": 99}'})
+    assert read_counts(pq.read_metadata(io.BytesIO(to_parquet(table)))) == Counts(rows=3, errors=1, trace_tokens=99)
+
+
 def test_the_first_commit_of_a_unit_stands(store: Store) -> None:
     commit_unit(store, UNIT, TABLE, COUNTS)
     before = read_bytes(store, judgments_path(UNIT.unit_id))

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from rank1_batch.prompts import (
     QUERY_SLOT,
     RANK1_TEMPLATE,
+    build_control_tokens,
     check_template,
     combine_query,
     combine_title,
-    control_pattern,
     render_prompt,
 )
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "data" / "rank1_prompts.json").read_text())
-NOTHING = control_pattern([])
-THINK = control_pattern(["<think>", "</think>"])
+NOTHING = build_control_tokens([])
+THINK = build_control_tokens(["<think>", "</think>"])
 
 words = st.text(alphabet="abc<>/ \n.é{}|") | st.text()
 control_tokens = st.sets(st.text(alphabet="ab<", min_size=2, max_size=4), max_size=4)
@@ -83,7 +83,7 @@ def test_a_title_stands_before_the_text_with_a_space_between(title: str | None, 
 
 @given(words, words, control_tokens)
 def test_no_letter_is_lost_or_added_by_cutting_control_tokens_apart(query: str, passage: str, tokens: set[str]) -> None:
-    text = render_prompt(RANK1_TEMPLATE, query, passage, control_pattern(tokens)).text
+    text = render_prompt(RANK1_TEMPLATE, query, passage, build_control_tokens(tokens)).text
     assert text.endswith(f"\nQuery: {query}\nPassage: {passage}\n<think>")
     assert text.index("\nQuery: ") + len(f"\nQuery: {query}\nPassage: {passage}\n<think>") == len(text)
 
@@ -91,13 +91,13 @@ def test_no_letter_is_lost_or_added_by_cutting_control_tokens_apart(query: str, 
 @given(st.text(alphabet="ab<", max_size=12), control_tokens)
 def test_no_piece_of_a_passage_spells_a_control_token(passage: str, tokens: set[str]) -> None:
     """Also where two of them overlap in the text, and where one lies in another."""
-    prompt = render_prompt(RANK1_TEMPLATE, "q", passage, control_pattern(tokens))
+    prompt = render_prompt(RANK1_TEMPLATE, "q", passage, build_control_tokens(tokens))
     assert [piece for piece in prompt.passage for token in tokens if token in piece] == []
 
 
 def test_overlapping_control_tokens_are_all_cut_apart() -> None:
     """The second `==` of `===` starts inside the first."""
-    prompt = render_prompt(RANK1_TEMPLATE, "q", "===", control_pattern(["=="]))
+    prompt = render_prompt(RANK1_TEMPLATE, "q", "===", build_control_tokens(["=="]))
     assert all("==" not in piece for piece in prompt.passage)
 
 
@@ -138,10 +138,10 @@ def test_every_problem_of_a_template_is_told(template: str, problems: list[str])
 
 
 def test_a_pattern_of_no_tokens_matches_nothing() -> None:
-    assert NOTHING.search("") is None
-    assert NOTHING.search("<think>") is None
+    assert NOTHING.pattern.search("") is None
+    assert NOTHING.pattern.search("<think>") is None
 
 
 def test_letters_of_a_token_that_mean_something_in_patterns_are_taken_as_letters() -> None:
-    pattern = control_pattern(["<|im_end|>", "[INST]", "."])
-    assert pattern.findall("a<|im_end|>[INST] I.") == ["<|im_end|>", "[INST]", "."]
+    pattern = build_control_tokens(["<|im_end|>", "[INST]", "."])
+    assert pattern.pattern.findall("a<|im_end|>[INST] I.") == ["<|im_end|>", "[INST]", "."]

@@ -13,7 +13,6 @@ from rank1_batch.schema import (
     REQUIRED,
     Layout,
     build_judgments,
-    build_texts,
     find_layout,
     flatten,
     is_text,
@@ -138,23 +137,6 @@ def test_text_that_is_not_utf8_fails_its_own_row_and_says_where() -> None:
     ]
     built = build_judgments(flat, [failed_judgment("e")] * 3, "u", ())
     assert built["query_id"].to_pylist() == ["1", "2", "\\xff3"]
-
-
-@pytest.mark.parametrize("kind", TEXT_TYPES)
-def test_texts_are_those_that_the_model_read(kind: pa.DataType) -> None:
-    """The instruction is in the query, unless it is the query; the title stays apart."""
-    columns = {
-        "query": ["lamp", "bird", None],
-        "instruction": ["Only red ones.", "bird", None],
-        "title": ["Lamps", None, None],
-        "passage": ["A lamp é.", "A bird.", None],
-    }
-    table = pa.table({name: pa.array(values, pa.string()).cast(kind) for name, values in columns.items()})
-    assert build_texts(table).to_pydict() == {
-        "query": ["lamp Only red ones.", "bird", ""],
-        "title": ["Lamps", None, None],
-        "passage": ["A lamp é.", "A bird.", ""],
-    }
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.errors import RowError
-from rank1_batch.scoring import Verdict, score_verdict
+from rank1_batch.scoring import Verdict, is_saturated, is_stray, score_verdict
 
 logprobs = st.floats(max_value=0.0, allow_nan=False, allow_infinity=False)
 usual_logprobs = st.floats(min_value=-700.0, max_value=0.0)
@@ -69,3 +69,28 @@ def test_a_verdict_that_is_no_number_fails_its_row_and_is_never_made_up(verdict:
 
 def _by_gap(gap: float) -> Verdict:
     return Verdict(min(gap, 0.0), min(-gap, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("score", "saturated"),
+    [(0.0, True), (1e-7, True), (1e-5, False), (0.5, False), (0.99999, False), (0.9999999, True), (1.0, True)],
+)
+def test_a_score_is_saturated_near_both_ends(score: float, saturated: bool) -> None:
+    assert is_saturated(score) is saturated
+
+
+@given(st.floats(0, 40))
+def test_sure_verdicts_are_saturated_alike_on_both_sides_from_a_gap_of_13_8(gap: float) -> None:
+    up, down = score_verdict(Verdict(0.0, -gap)), score_verdict(Verdict(-gap, 0.0))
+    if abs(gap - 13.8155) > 1e-3:
+        assert is_saturated(up) == is_saturated(down) == (gap > 13.8155)
+
+
+@pytest.mark.parametrize(("t", "f", "stray"), [(0.6, 0.39, False), (0.5, 0.001, False), (0.3, 0.19, True)])
+def test_a_verdict_is_stray_where_both_words_have_less_than_half(t: float, f: float, stray: bool) -> None:
+    assert is_stray(Verdict(math.log(t), math.log(f))) is stray
+
+
+def test_a_word_without_any_probability_makes_no_verdict_stray() -> None:
+    assert not is_stray(Verdict(0.0, -math.inf))
+    assert is_stray(Verdict(-math.inf, -math.inf))

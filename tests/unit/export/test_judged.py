@@ -75,6 +75,17 @@ def test_titles_instructions_and_lists_of_candidates_are_joined(tmp_path: Path) 
     ]
 
 
+def test_pairs_are_found_where_the_job_read_them(judged: Path) -> None:
+    config = load("format=st_pairs", f"output.path={judged}/judged", "input.path=null")
+    judgments = open_judgments(config.output.path)
+    assert open_texts(config, judgments) is not None
+    with pytest.raises(SettingsError, match=r"input\.path must be given"):
+        open_texts(config, judgments._replace(input_path=None))
+    inside = load("format=st_pairs", "input.path=null", f"labels.path={judged}/pairs/labels")
+    with pytest.raises(SettingsError, match=r"labels\.path lies inside the input"):
+        open_texts(inside, judgments)
+
+
 def test_no_text_is_read_for_formats_without_texts(judged: Path) -> None:
     config = load("format=[qrels,scores]", f"output.path={judged}/judged", "input.path=null")
     judgments = open_judgments(config.output.path)

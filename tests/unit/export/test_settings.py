@@ -69,7 +69,6 @@ def test_no_place_of_files_is_described_since_it_may_hold_a_credential() -> None
     [
         (["format=colbert"], "format=colbert: no such format; there are tevatron"),
         (["format=[]"], "format names none"),
-        (["format=st_pairs", "input.path=null"], "input.path must be given: format=st_pairs"),
         (["format=qrels", "labels.path=pairs/labels"], "labels.path lies inside the input pairs"),
         (["format=tevatron", "labels.keep_without=[positive]"], "format=tevatron needs a positive and a negative"),
         (["format=rank1", "labels.finishes=[no_think]"], "format=rank1 trains on reasoning"),

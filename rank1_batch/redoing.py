@@ -1,0 +1,72 @@
+"""What is judged again: rows chosen by a predicate, and how their new judgments take the place of the old.
+
+Predicates are SQL, and DuckDB reads them. Knows nothing about Ray or engines.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from rank1_batch.errors import SettingsError
+from rank1_batch.judging import Begun, Finish, Judgment, Pair
+
+PLACE = "rank1_batch_place"
+"""A column of our own while rows are selected."""
+
+
+class Redo(NamedTuple):
+    """Rows that `where` selects are judged again, as this generation of their units (from 1)."""
+
+    generation: int
+    where: str
+
+
+def find_columns(where: str, schema: pa.Schema) -> list[str]:
+    """The columns that a predicate speaks of. Raises SettingsError for what is no predicate over the schema's."""
+    try:
+        _select(schema.empty_table(), where, "count(*)").fetchall()
+    except duckdb.Error as error:
+        reason = str(error).split("\n")[0]
+        raise SettingsError([f"where: {where!r} is no condition on {', '.join(schema.names)}: {reason}"]) from error
+    return [name for name in schema.names if not _holds_without(where, schema, name)]
+
+
+def select_rows(judgments: pa.Table, where: str) -> list[int]:
+    """The places of the rows that a predicate selects, ascending."""
+    placed = judgments.append_column(PLACE, pa.array(range(len(judgments)), pa.int64()))
+    return [place for (place,) in _select(placed, where, PLACE).order(PLACE).fetchall()]
+
+
+def begin_again(rows: Sequence[Pair | str], before: Sequence[Judgment]) -> list[Pair | str]:
+    """The rows, each with the reasoning that was closed at its budget, to go on with."""
+    return [_begin(row, judgment) for row, judgment in zip(rows, before, strict=True)]
+
+
+def put_back(before: Sequence[Judgment], places: Sequence[int], again: Sequence[Judgment]) -> list[Judgment]:
+    """All judgments of a unit, with new ones at these places; a judgment does not give way to an error."""
+    merged = list(before)
+    for place, judgment in zip(places, again, strict=True):
+        if judgment.finish is not Finish.ERROR or before[place].finish is Finish.ERROR:
+            merged[place] = judgment
+    return merged
+
+
+def _begin(row: Pair | str, judgment: Judgment) -> Pair | str:
+    if isinstance(row, str) or judgment.finish is not Finish.CLOSED or not judgment.trace:
+        return row
+    return row._replace(begun=Begun(judgment.trace, judgment.prompt_tokens, judgment.trace_tokens))
+
+
+def _holds_without(where: str, schema: pa.Schema, name: str) -> bool:
+    try:
+        _select(schema.remove(schema.get_field_index(name)).empty_table(), where, "count(*)")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _select(table: pa.Table, where: str, what: str) -> Any:
+    connection = duckdb.connect(config={"enable_external_access": False, "threads": 1})
+    return connection.from_arrow(table).filter(where).project(what)
