@@ -14,7 +14,7 @@ import pytest
 
 from rank1_batch.export.formats import FORMATS
 from rank1_batch.export.main import main
-from tests.judged import judge_here, read_links
+from tests.scripted import judge_here, read_links
 from tests.tiny_model import tiny_pairs
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rank1_batch.export.files import GROUP_ROWS, Shard
 from rank1_batch.export.formats import FORMATS, Example, Query, Style
 from rank1_batch.storage import open_store
-from tests.judged import read_links
+from tests.scripted import read_links
 
 TEXT = st.text(max_size=8).map(lambda text: text.encode(errors="ignore").decode())
 

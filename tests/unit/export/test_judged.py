@@ -13,7 +13,7 @@ from rank1_batch.export.judged import check_job, open_judgments, open_texts, rea
 from rank1_batch.export.settings import ExportConfig, check_export
 from rank1_batch.prompts import RANK1_TEMPLATE
 from rank1_batch.settings import load_settings
-from tests.judged import judge_here
+from tests.scripted import judge_here
 from tests.tiny_model import tiny_pairs
 
 POLICY = {"policy": {"kind": "full"}, "prompt": {"template": RANK1_TEMPLATE}, "keep": ["human"]}
