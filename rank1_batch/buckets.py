@@ -6,43 +6,27 @@ about what the rows mean.
 
 import contextlib
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-PARALLEL_READS = 8
 DEAL_ROWS = 16_384
-
-T = TypeVar("T")
-
-
-def read_ahead(read: Callable[[T], pa.Table], items: Iterable[T]) -> Iterator[pa.Table]:
-    """What `read` gives for each item, in order; a few are read ahead of their use, never more."""
-    pending: deque[Future[pa.Table]] = deque()
-    waiting = iter(items)
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        pending.extend(pool.submit(read, item) for item in islice(waiting, PARALLEL_READS))
-        while pending:
-            yield pending.popleft().result()
-            pending.extend(pool.submit(read, item) for item in islice(waiting, 1))
 
 
 def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) -> list[Path]:
-    """A file a bucket, of the rows whose `key` column belongs there; empty where there are none."""
+    """A place for the file of each bucket, which is there if any row's `key` belongs to it."""
     paths = [folder / str(bucket) for bucket in range(buckets)]
+    writers: dict[int, pa.RecordBatchFileWriter] = {}
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(pa.OSFile(str(path), "wb")) for path in paths]
-        writers: dict[int, pa.RecordBatchFileWriter] = {}
         for table in _join_small(tables):
             for bucket, rows in _split_rows(table, key, buckets):
                 if bucket not in writers:
-                    writers[bucket] = stack.enter_context(pa.ipc.new_file(files[bucket], table.schema))
+                    file = stack.enter_context(pa.OSFile(str(paths[bucket]), "wb"))
+                    writers[bucket] = stack.enter_context(pa.ipc.new_file(file, table.schema))
                 writers[bucket].write_table(rows)
     return paths
 
@@ -51,7 +35,7 @@ def _join_small(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
     """The same rows in tables of about DEAL_ROWS: a bucket's share of a unit is too little to be written alone."""
     held: list[pa.Table] = []
     for table in tables:
-        held.append(table)
+        held.append(table.replace_schema_metadata(None))
         if sum(map(len, held)) >= DEAL_ROWS:
             yield pa.concat_tables(held)
             held = []
@@ -61,7 +45,7 @@ def _join_small(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 def _split_rows(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each bucket that has any, in the order in which they stand."""
-    owner = np.array([zlib.crc32((text or "").encode()) % buckets for text in table[key].to_pylist()], dtype=np.int64)
+    owner = _find_buckets(table[key], buckets)
     ordered = table.take(pa.array(np.argsort(owner, kind="stable")))
     start = 0
     for bucket, rows in enumerate(np.bincount(owner, minlength=buckets).tolist()):
@@ -70,9 +54,16 @@ def _split_rows(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, 
         start += rows
 
 
+def _find_buckets(keys: pa.ChunkedArray, buckets: int) -> npt.NDArray[np.int64]:
+    """The bucket of each row: the same for equal keys, in any table and on any day."""
+    encoded = pc.fill_null(keys, "").combine_chunks().dictionary_encode()
+    owners = [zlib.crc32(key.encode()) % buckets for key in encoded.dictionary.to_pylist()]
+    return np.asarray(np.array(owners, np.int64)[encoded.indices.to_numpy()])
+
+
 def read_bucket(path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:
     """The rows of a bucket; None where it has none."""
-    if not path.stat().st_size:
+    if not path.exists():
         return None
     with pa.memory_map(str(path)) as file:
         schema = pa.ipc.open_file(file).schema

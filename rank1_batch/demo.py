@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from rank1_batch.cli import main as rerank_main
-from rank1_batch.evaluation import measure_first_stage, measure_ranking, read_qrels
+from rank1_batch.evaluation.cli import print_evaluation
+from rank1_batch.evaluation.config import EvaluateConfig, JudgedConfig
+from rank1_batch.evaluation.job import run_evaluation
 from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TRACE
 
 PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
@@ -47,7 +48,7 @@ def choose_model(console: Console) -> str:
 
 
 def show_results(console: Console, settings: Sequence[str]) -> None:
-    """Two queries in their new order, and nDCG@10 beside the first stage's."""
+    """Two queries in their new order, and how good that order is beside the first stage's."""
     values = dict(setting.split("=", 1) for setting in settings)
     ranking = pq.read_table(f"{values['output.path']}/ranking")
     judged = pq.read_table(f"{values['output.path']}/judgments", columns=[QUERY_ID, DOC_ID, LABEL, TRACE])
@@ -56,7 +57,9 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
     rows.sort(key=lambda row: (row[QUERY_ID], row["rank"]))
     for query_id in sorted({row[QUERY_ID] for row in rows})[:QUERIES_SHOWN]:
         console.print(_query_table([row for row in rows if row[QUERY_ID] == query_id]))
-    _print_measures(console, ranking)
+    console.print()
+    output = JudgedConfig(values["output.path"])
+    print_evaluation(run_evaluation(EvaluateConfig(qrels=QRELS, output=output, missing_queries="leave_out")), console)
     console.print(f"All of it is in {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json).")
     console.print("The model is a toy that shows the machinery, not the quality. All 21 queries:")
     console.print(f"  make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'", markup=False, soft_wrap=True)
@@ -78,10 +81,3 @@ def _first(text: str, letters: int) -> str:
     """The start of a text in one line, escaped for rich."""
     line = " ".join(text.split())
     return escape(line if len(line) <= letters else f"{line[: letters - 1]}…")
-
-
-def _print_measures(console: Console, ranking: pa.Table) -> None:
-    qrels = read_qrels(QRELS)
-    before, after = measure_first_stage(ranking, qrels, ["nDCG@10"]), measure_ranking(ranking, qrels, ["nDCG@10"])
-    for name, value in after.items():
-        console.print(f"\n{name}: first stage {before[name]:.3f}, reranked {value:.3f}\n")

@@ -16,7 +16,10 @@ TRUE_LEAST = "true_least"
 ROUNDED = 6
 ADVICE = {
     "errors": ("of the rows failed", "their `error` column says why"),
-    "closed": ("of the rows were closed before they ended", "raise policy.max_thinking_tokens"),
+    "closed": (
+        "of the rows were closed before they ended",
+        "raise policy.max_thinking_tokens (jobs.redo judges them again)",
+    ),
     "truncated": (
         "of the passages were cut to fit the model",
         "raise model.max_model_len, or give it shorter passages",

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rank1_batch.config import RerankConfig
+from rank1_batch.config import PromptConfig, RerankConfig
 from rank1_batch.errors import RefusedError
 from rank1_batch.storage import Store, create_bytes, delete_file, list_files, read_bytes, write_bytes
 from rank1_batch.units import Unit
@@ -23,15 +23,13 @@ from rank1_batch.units import Unit
 JOB_PATH, PLAN_PATH = "_rank1/job.json", "_rank1/units.parquet"
 SETTINGS_PATH, GENERATIONS_PATH = "_rank1/settings.json", "_rank1/generations.json"
 DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
+FIRST_STAGES_PATH = "_rank1/first_stages.json"
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 RULES_VERSION = 1
 """Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
 
-COUNTS_KEY = b"rank1_batch"
-"""Key of the Parquet metadata that holds a unit's Counts as JSON."""
-
-
-GENERATION_KEY = b"rank1_batch_generation"
+COUNTS_KEY, PROMPT_KEY, GENERATION_KEY = b"rank1_batch", b"rank1_batch.prompt", b"rank1_batch.generation"
+"""Keys of the Parquet metadata: a unit's Counts, the id and version of the prompt, how often it was judged again."""
 
 
 class Counts(NamedTuple):
@@ -74,6 +72,11 @@ def build_fingerprint(config: RerankConfig) -> dict[str, Any]:
     }
 
 
+def name_prompt(prompt: PromptConfig) -> dict[str, Any]:
+    """What the output says of its prompt; all of it is in `_rank1/job.json`."""
+    return {"id": prompt.id, "version": prompt.version}
+
+
 def check_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -> None:
     """Raises RefusedError unless the output is empty or holds the same job's work; writes nothing.
 
@@ -102,8 +105,7 @@ def claim_output(store: Store, fingerprint: Mapping[str, Any]) -> None:
 
 def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Raises RefusedError with every setting that differs, unless none does."""
-    differing = list_differences(old, new)
-    if differing:
+    if differing := list_differences(old, new):
         lines = "\n".join(differing)
         raise RefusedError(
             f"{url} was judged with other settings; its scores and yours would not compare.\n{lines}\n"
@@ -133,6 +135,16 @@ def write_plan(store: Store, units: Sequence[Unit]) -> None:
     write_bytes(store, PLAN_PATH, to_parquet(pa.table(columns)))
 
 
+def read_first_stages(store: Store) -> list[Any]:
+    """Which runs the planned pairs came from, as far as their files say so (`jobs.prepare` writes it)."""
+    return list(json.loads(read_bytes(store, FIRST_STAGES_PATH) or b"[]"))
+
+
+def write_first_stages(store: Store, first_stages: Sequence[Any]) -> None:
+    """Put them all, in place of fewer."""
+    write_bytes(store, FIRST_STAGES_PATH, json.dumps(first_stages, indent=2).encode())
+
+
 def judgments_path(unit_id: str) -> str:
     """Where the judgments of a unit are committed."""
     return f"{JUDGMENTS_FOLDER}/{unit_id}.parquet"
@@ -146,13 +158,14 @@ def committed_units(store: Store) -> set[str]:
 def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, generation: int = 0) -> bool:
     """Put a unit's judgments: True if this call did it, False if another one was first.
 
-    A later generation replaces the one before it, in one step. Raises RuntimeError where the number of
-    rows is not the plan's: a bug, and nothing is put.
+    The file's metadata are the table's own, the counts and the generation. A later generation replaces
+    the one before it, in one step. Raises RuntimeError where the number of rows is not the plan's: a bug,
+    and nothing is put.
     """
     if len(judgments) != unit.pairs:
         raise RuntimeError(f"unit {unit.unit_id}: {len(judgments)} judgments for {unit.pairs} pairs")
-    metadata = {COUNTS_KEY: json.dumps(counts._asdict()), GENERATION_KEY: str(generation)}
-    data = to_parquet(judgments.replace_schema_metadata(metadata))
+    own = {COUNTS_KEY: json.dumps(counts._asdict()), GENERATION_KEY: str(generation)}
+    data = to_parquet(judgments.replace_schema_metadata({**(judgments.schema.metadata or {}), **own}))
     if generation == 0:
         return create_bytes(store, judgments_path(unit.unit_id), data)
     write_bytes(store, judgments_path(unit.unit_id), data)

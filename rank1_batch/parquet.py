@@ -7,7 +7,9 @@ import io
 import itertools
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO, TypeVar, cast
 
 import pyarrow as pa
@@ -25,8 +27,10 @@ STREAM_BYTES = 32 * 1024 * 1024
 """Row groups larger than this are streamed instead of being read whole."""
 BUFFER_BYTES = 4 * 1024 * 1024
 BATCH_ROWS = 1024
+PARALLEL_READS, READ_AHEAD = 8, 32
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
@@ -71,7 +75,7 @@ def read_query_ends(store: Store, path: str, column: str) -> list[int]:
     """The ascending row numbers at which a run of equal values of `column` ends."""
     ends: list[int] = []
     last, row = None, 0
-    for batch in _batches(store, path, [column]):
+    for batch in read_batches(store, path, [column]):
         values = _plain(batch.column(0))
         if row and len(values) and values[0].as_py() == last:
             ends.pop()
@@ -87,9 +91,37 @@ def read_list_sizes(store: Store, path: str, column: str) -> list[int]:
     sizes: list[int] = []
     schema = open_parquet(store, path).schema
     leaf = next(schema.column(i).path for i in range(len(schema)) if schema.column(i).path.startswith(f"{column}."))
-    for batch in _batches(store, path, [leaf]):
+    for batch in read_batches(store, path, [leaf]):
         sizes += [size or 0 for size in pc.list_value_length(batch.column(0)).to_pylist()]
     return sizes
+
+
+def read_batches(store: Store, path: str, columns: list[str], rows: int = 64 * 1024) -> Iterator[pa.RecordBatch]:
+    """The file's rows from the first on, at most so many at a time."""
+    batches = open_parquet(store, path, stream=True).iter_batches(rows, columns=columns)
+    while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
+        yield batch
+
+
+def read_tables(store: Store, paths: Iterable[str], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """These columns of each file, in order. A few files are read before they are asked for, several at once."""
+
+    def read(path: str) -> pa.Table:
+        return read_or_blame(store, path, lambda: open_parquet(store, path).read(columns=list(columns)))
+
+    return read_ahead(read, paths)
+
+
+def read_ahead(read: Callable[[T], U], items: Iterable[T], most: int = READ_AHEAD) -> Iterator[U]:
+    """What `read` gives for each item, in order. Up to `most` are read before they are asked for, several at once."""
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        ahead: deque[Future[U]] = deque()
+        for item in items:
+            if len(ahead) == most:
+                yield ahead.popleft().result()
+            ahead.append(pool.submit(read, item))
+        while ahead:
+            yield ahead.popleft().result()
 
 
 class RowReader:
@@ -201,12 +233,6 @@ def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.F
         return pq.read_metadata(io.BytesIO(tail))
     except (pa.ArrowInvalid, OSError) as error:
         return BadFileError(f"{where}: no readable Parquet file ({file.size_bytes} bytes): {error}")
-
-
-def _batches(store: Store, path: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    batches = open_parquet(store, path, stream=True).iter_batches(64 * 1024, columns=columns)
-    while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
-        yield batch
 
 
 def _plain(values: pa.Array) -> pa.Array:

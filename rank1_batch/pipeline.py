@@ -21,7 +21,10 @@ from rank1_batch.manifest import (
     check_output,
     claim_output,
     committed_units,
+    name_prompt,
+    read_first_stages,
     read_plan,
+    write_first_stages,
     write_plan,
 )
 from rank1_batch.progress import JobProgress
@@ -60,6 +63,7 @@ class Work(NamedTuple):
     units: list[Unit]
     pending: list[Unit]
     bad_files: list[str]
+    first_stages: list[Any]
     plan_s: float
     golden: GoldenSet | None = None
     redo: Redo | None = None
@@ -80,7 +84,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         work = _claim(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
-        return finish(work, judged, config.gates)
+        return finish(work, judged, config)
 
 
 def tell(console: Console, text: str) -> None:
@@ -128,7 +132,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
 
-def finish(work: Work, judged: Judged, limits: GatesConfig) -> Outcome:
+def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
     start = time.monotonic()
     unread = {unit_id for unit_id, _ in judged.failures}
@@ -138,9 +142,10 @@ def finish(work: Work, judged: Judged, limits: GatesConfig) -> Outcome:
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
-    gates = check_gates(counts, limits)
+    gates = check_gates(counts, config.gates)
     failed = list_failures(gates, FAIL)
     summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
+    summary |= {"first_stages": work.first_stages, "prompt": name_prompt(config.prompt)}
     if failed:  # an earlier run's, with other limits
         delete_file(work.output, SUCCESS_PATH)
     write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
@@ -158,9 +163,11 @@ def _plan(config: RerankConfig) -> Work:
     fingerprint = build_fingerprint(config)
     check_output(output, fingerprint, fresh=config.run.fresh)
     golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
+    known = read_first_stages(output)
+    first_stages = [*known, *(found for found in plan.first_stages if found not in known)]
     pending = _find_pending(output, plan.units)
-    plan_s = time.monotonic() - start
-    return Work(source.url, output, planned, plan.units, pending, plan.bad_files, plan_s, golden)
+    seconds = time.monotonic() - start
+    return Work(source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds, golden)
 
 
 def _find_pending(output: Store, units: list[Unit]) -> list[Unit]:
@@ -201,6 +208,8 @@ def _claim(work: Work, config: RerankConfig) -> Work:
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile
         work = _plan(config)
     if work.units != work.planned:
+        # Before the plan: files that are planned are not asked for it again.
+        write_first_stages(work.output, work.first_stages)
         write_plan(work.output, work.units)
     record_settings(work.output, config)
     delete_file(work.output, SUCCESS_PATH)

@@ -26,6 +26,7 @@ from rank1_batch.manifest import (
     clear_deaths,
     committed_units,
     judgments_path,
+    read_first_stages,
     read_generation,
     read_plan,
 )
@@ -61,7 +62,7 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
         _begin(work, config)
         judged = judge(work, config, console, before, lease)
         _end(work.output)
-        return finish(work, judged, config.gates)
+        return finish(work, judged, config)
 
 
 def _plan(config: RedoConfig) -> tuple[Work, int]:
@@ -78,7 +79,8 @@ def _plan(config: RedoConfig) -> tuple[Work, int]:
         counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
     pending = [unit for unit, count in zip(units, counts, strict=True) if count]
     plan_s = time.monotonic() - start
-    return Work(source.url, output, units, units, pending, [], plan_s, redo=redo), sum(counts)
+    work = Work(source.url, output, units, units, pending, [], read_first_stages(output), plan_s, redo=redo)
+    return work, sum(counts)
 
 
 def _check_finished(output: Store) -> list[Unit]:

@@ -16,6 +16,7 @@ TITLE, INSTRUCTION = "title", "instruction"
 FIRST_STAGE_SCORE, FIRST_STAGE_RANK = "first_stage_score", "first_stage_rank"
 CANDIDATES, CANDIDATE = "candidates", "candidate"
 PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED = "prompt_tokens", "trace_tokens", "passage_truncated"
+RANK = "rank"
 UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
 TRUE_LOGPROB, FALSE_LOGPROB = "true_logprob", "false_logprob"
 
@@ -25,6 +26,19 @@ OF_CANDIDATE = (DOC_ID, PASSAGE, TITLE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
 """Columns that belong to a candidate, not to its query, where a row holds a list of candidates."""
 ALIASES = {PASSAGE: ("text",)}
 """Names taken for a column where the input does not have the column's own name."""
+FILE_NAMES = {
+    QUERY_ID: (QUERY_ID, "_id", "id", "qid"),
+    QUERY: (QUERY, "text"),
+    INSTRUCTION: (INSTRUCTION,),
+    DOC_ID: (DOC_ID, "_id", "id", "docid", "docno", "pid"),
+    PASSAGE: (PASSAGE, "text", "contents"),
+    TITLE: (TITLE,),
+    SCORE: (SCORE, FIRST_STAGE_SCORE),
+    RANK: (RANK, FIRST_STAGE_RANK),
+}
+"""Names of our columns in the field's files of runs, queries and passages; the first that is there counts."""
+FIRST_STAGE_KEY = b"rank1_batch.first_stage"
+"""Key of the Parquet metadata that says, as JSON, which run the pairs came from."""
 
 JUDGMENT_TYPES = {
     "score": pa.float64(),

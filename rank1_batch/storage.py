@@ -6,10 +6,12 @@ the store's usual files, never from our settings. Knows nothing about Parquet.
 
 import contextlib
 import datetime as dt
+import io
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import fsspec
 import stamina
@@ -116,7 +118,16 @@ def write_bytes(store: Store, path: str, data: bytes) -> None:
     if not isinstance(store.fs, LocalFileSystem):
         ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data))
         return
-    with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
+    with _errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
+        temporary.replace(store.locate(path))
+
+
+def write_file(store: Store, path: str, source: Path) -> None:
+    """Put a copy of a file of this machine, never held in memory, in place of one that may be there."""
+    if not isinstance(store.fs, LocalFileSystem):
+        ask(store, path, lambda: store.fs.put_file(str(source), store.locate(path)))
+        return
+    with source.open("rb") as file, _errors(store, path), _temporary_file(store.locate(path), file) as temporary:
         temporary.replace(store.locate(path))
 
 
@@ -129,7 +140,7 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
         if not isinstance(store.fs, LocalFileSystem):
             ask(store, path, lambda: _create(store, path, data))
             return True
-        with _errors(store, path), _temporary_file(store.locate(path), data) as temporary:
+        with _errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
             os.link(temporary, store.locate(path))
     except FileExistsError:
         return False
@@ -189,7 +200,7 @@ def _modified_at(info: Info) -> float | None:
 
 
 @contextlib.contextmanager
-def _temporary_file(path: str, data: bytes) -> Iterator[Path]:
+def _temporary_file(path: str, content: BinaryIO) -> Iterator[Path]:
     """A synced file with this content beside `path`, on the same disk; gone afterwards."""
     folder = Path(path).parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +208,7 @@ def _temporary_file(path: str, data: bytes) -> Iterator[Path]:
     handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
         yield Path(name)
@@ -208,7 +219,7 @@ def _temporary_file(path: str, data: bytes) -> Iterator[Path]:
 def _or_none(request: Callable[[str], T], path: str) -> T | None:
     try:
         return request(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # the latter where a file lies on the way
         return None
 
 

@@ -25,6 +25,8 @@ def run_seaweed(folder: Path) -> Iterator[str]:
         "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
         "-s3.port.iceberg=0", "-s3.port.lance=0",  # fixed ports, over which two servers would fall out
         "-volume.max=50", "-master.volumeSizeLimitMB=256",
+        # Both have one fixed port, which a second server on the machine would not get; the third calls home.
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)

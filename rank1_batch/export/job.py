@@ -94,8 +94,8 @@ def check_packages() -> None:
 def _open(config: ExportConfig) -> _Work:
     judgments = open_judgments(config.output.path)
     check_job(config, judgments.fingerprint)
-    grades = read_grades(config.qrels) if config.qrels is not None else {}
-    return _Work(config, judgments, open_texts(config, judgments), grades, open_store(config.labels.path))
+    texts, grades = open_texts(config, judgments), read_grades(config)
+    return _Work(config, judgments, texts, grades, open_store(config.labels.path))
 
 
 def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,19 @@
 """A job's output as one stream of rows: judgments, and beside them the texts that were judged."""
 
-import gzip
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rank1_batch.buckets import read_ahead
 from rank1_batch.config import InputConfig
 from rank1_batch.errors import SettingsError
+from rank1_batch.evaluation.qrels import read_qrels
 from rank1_batch.export.formats import FORMATS, check_rank1_template
 from rank1_batch.export.settings import QRELS, ExportConfig, check_apart, format_names, given_from
 from rank1_batch.judging import Finish, PolicyKind
 from rank1_batch.manifest import GENERATIONS_PATH, JOB_PATH, SETTINGS_PATH, SUCCESS_PATH, committed_units, read_plan
+from rank1_batch.parquet import read_ahead
 from rank1_batch.prompts import combine_query
 from rank1_batch.schema import (
     CANDIDATE,
@@ -34,12 +34,13 @@ from rank1_batch.schema import (
 from rank1_batch.stages.plan import check_planned_files, open_input
 from rank1_batch.storage import Store, open_store, read_bytes
 from rank1_batch.texts import UnitReader, join_texts, read_judgments
-from rank1_batch.trec import is_beir_header, is_comment, parse_beir_qrel_line, parse_qrel_line
 from rank1_batch.units import Unit
 
 COLUMNS = (
     QUERY_ID, DOC_ID, SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_RANK,
 )  # fmt: skip
+UNITS_AHEAD = 8
+"""Units with their texts that may wait in memory: a unit of a large job takes some 10 MB."""
 Grades = Mapping[tuple[str, str], int]
 """People's grades by query_id and doc_id."""
 
@@ -128,7 +129,7 @@ def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[s
         rows, _ = texts.read(unit)
         return _combine_queries(join_texts(table, rows, f"{judgments.store.url}, unit {unit.unit_id}"))
 
-    return read_ahead(read, judgments.units)
+    return read_ahead(read, judgments.units, UNITS_AHEAD)
 
 
 def _combine_queries(table: pa.Table) -> pa.Table:
@@ -138,29 +139,9 @@ def _combine_queries(table: pa.Table) -> pa.Table:
     return table.drop_columns([INSTRUCTION]).set_column(table.schema.get_field_index(QUERY), QUERY, queries)
 
 
-def read_grades(url: str) -> dict[tuple[str, str], int]:
-    """People's grades from TREC or BEIR qrels, plain or `.gz`. Raises SettingsError with every bad line."""
-    folder, _, name = url.rpartition("/")
-    store = open_store(folder or ("/" if url.startswith("/") else "."))
-    data = read_bytes(store, name)
-    if data is None:
-        raise SettingsError([f"qrels: {url}: there is no such file"])
-    text = (gzip.decompress(data) if name.endswith(".gz") else data).decode()
-    lines = text.split("\n")
-    beir = is_beir_header(lines[0])
-    parse: Callable[[str], Any] = parse_beir_qrel_line if beir else parse_qrel_line
-    grades: dict[tuple[str, str], int] = {}
-    problems: list[str] = []
-    for number, line in enumerate(lines[beir:], 1 + beir):
-        if is_comment(line):
-            continue
-        try:
-            qrel = parse(line)
-        except ValueError as error:
-            problems.append(f"qrels: {url}:{number}: {error}")
-            continue
-        if grades.setdefault((qrel.query_id, qrel.doc_id), qrel.relevance) != qrel.relevance:
-            problems.append(f"qrels: {url}:{number}: {qrel.query_id} {qrel.doc_id} has another grade further up")
-    if problems:
-        raise SettingsError(problems)
-    return grades
+def read_grades(config: ExportConfig) -> dict[tuple[str, str], int]:
+    """People's grades out of `qrels`; none where none are given."""
+    if config.qrels is None:
+        return {}
+    found = read_qrels("qrels", config.qrels)
+    return {(query_id, doc_id): grade for query_id, own in found.items() for doc_id, grade in own.items()}

@@ -76,13 +76,13 @@ class TrustConfig:
 
 @dataclass
 class ExportConfig:
-    """All settings of `jobs.export`. `format` is one name or several."""
+    """All settings of `jobs.export`. `format` is one name or several, `qrels` one path or several."""
 
     format: Any = MISSING
     output: JudgedConfig = field(default_factory=JudgedConfig)
     input: PairsConfig = field(default_factory=PairsConfig)
     labels: LabelsConfig = field(default_factory=LabelsConfig)
-    qrels: str | None = None
+    qrels: Any = None
     trust: TrustConfig = field(default_factory=TrustConfig)
 
 

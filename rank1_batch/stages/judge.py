@@ -1,5 +1,6 @@
 """Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
 
+import json
 import logging
 import math
 import os
@@ -17,7 +18,15 @@ from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
 from rank1_batch.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.judging import Finish, Judgment, Pair, failed_judgment, read_verdict
 from rank1_batch.lease import may_go_on
-from rank1_batch.manifest import Counts, commit_unit, count_deaths, read_generation, record_deaths
+from rank1_batch.manifest import (
+    PROMPT_KEY,
+    Counts,
+    commit_unit,
+    count_deaths,
+    name_prompt,
+    read_generation,
+    record_deaths,
+)
 from rank1_batch.redoing import Redo, begin_again, put_back, select_rows
 from rank1_batch.replica import Replica
 from rank1_batch.schema import build_judgments, parse_judgments, read_pairs
@@ -71,6 +80,7 @@ class JudgeUnits:
         self._check_versions(spec.versions)
         self._spec, self._node, self._name = spec, node, uuid.uuid4().hex
         self._output = open_store(spec.output_url)
+        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
@@ -118,7 +128,7 @@ class JudgeUnits:
             return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, failure=str(error))
         judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
         counts = count_judgments(judgments)
-        built = build_judgments(table, judgments, unit.unit_id, keep)
+        built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
         seconds = time.monotonic() - start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)

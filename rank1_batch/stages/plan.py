@@ -3,16 +3,17 @@
 Nothing has been spent when a problem is found here, and all of them are told at once.
 """
 
+import json
 import logging
 import os.path
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rank1_batch.config import InputConfig, input_paths
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.parquet import read_footers, read_list_sizes, read_query_ends
-from rank1_batch.schema import QUERY_ID, Layout, find_layout
+from rank1_batch.schema import FIRST_STAGE_KEY, QUERY_ID, Layout, find_layout
 from rank1_batch.storage import FileInfo, Store, find_files, open_store
 from rank1_batch.units import Unit, choose_unit_rows, cut_lists, cut_runs, name_unit
 
@@ -24,16 +25,21 @@ PATHS_TOLD = 3
 
 
 class Plan(NamedTuple):
-    """The units of a job in the order in which they are judged, and the files that could not be read."""
+    """The units of a job in the order in which they are judged, and the files that could not be read.
+
+    `first_stages` is what files that were not planned before say of the run that their pairs came from.
+    """
 
     units: list[Unit]
     bad_files: list[str]
+    first_stages: list[Any]
 
 
 class _Shard(NamedTuple):
     file: FileInfo
     layout: Layout
     rows: int
+    first_stage: bytes | None
 
 
 def open_input(config: InputConfig) -> tuple[Store, list[FileInfo]]:
@@ -79,7 +85,9 @@ def plan_units(store: Store, files: Sequence[FileInfo], config: InputConfig, pla
     shards, bad_files = _open_shards(store, fresh, config)
     if not planned and not any(shard.rows for shard in shards) and not bad_files:
         raise SettingsError([f"input.path: {store.url} holds no rows"])
-    return Plan([*planned, *_cut_shards(store, shards, config.unit_rows)], bad_files)
+    told = dict.fromkeys(shard.first_stage for shard in shards if shard.first_stage)
+    units = [*planned, *_cut_shards(store, shards, config.unit_rows)]
+    return Plan(units, bad_files, [json.loads(text) for text in told])
 
 
 def check_planned_files(store: Store, files: Sequence[FileInfo], planned: Sequence[Unit]) -> None:
@@ -126,7 +134,7 @@ def _open_shards(store: Store, files: Sequence[FileInfo], config: InputConfig) -
         layout, found = find_layout(footer.schema.to_arrow_schema(), config.columns, config.keep)
         for problem in found:
             problems.setdefault(problem, []).append(file.path)
-        shards.append(_Shard(file, layout, footer.num_rows))
+        shards.append(_Shard(file, layout, footer.num_rows, (footer.metadata or {}).get(FIRST_STAGE_KEY)))
     if problems:
         raise SettingsError([f"{_name_files(store, paths)}: {text}" for text, paths in problems.items()])
     if bad and config.on_bad_file == "fail":

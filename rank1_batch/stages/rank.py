@@ -5,7 +5,6 @@ then each bucket is ranked in memory.
 """
 
 import gzip
-import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,23 +12,24 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rank1_batch.buckets import deal_rows, read_ahead, read_bucket
+from rank1_batch.buckets import deal_rows, read_bucket
 from rank1_batch.manifest import judgments_path, to_parquet
-from rank1_batch.parquet import open_parquet
+from rank1_batch.parquet import read_tables
 from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
-from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, SCORE
-from rank1_batch.storage import Store, delete_file, list_files, write_bytes
+from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, RANK, SCORE
+from rank1_batch.storage import Store, delete_file, list_files, write_bytes, write_file
 from rank1_batch.units import Unit
 
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
 RUN_TAG = "rank1_batch"
+RUN_COMPRESSION = 6
 BUCKET_ROWS = 250_000
 COLUMNS = [QUERY_ID, DOC_ID, SCORE, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
 SCHEMA = pa.schema(
     [
         (QUERY_ID, pa.string()),
         (DOC_ID, pa.string()),
-        ("rank", pa.int32()),
+        (RANK, pa.int32()),
         (SCORE, pa.float64()),
         (FIRST_STAGE_RANK, pa.int64()),
         (FIRST_STAGE_SCORE, pa.float64()),
@@ -45,29 +45,29 @@ class Ranked(NamedTuple):
     duplicates: int
 
 
-def rank_units(store: Store, units: Sequence[Unit]) -> Ranked:
-    """Write the ranking of all units, and the run; in place of those of a smaller plan."""
+def rank_units(store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_ROWS) -> Ranked:
+    """Write the ranking of all units, and the run; in place of those of a smaller plan.
+
+    About `bucket_rows` rows are in memory at a time, and a query's rows always are.
+    """
     total = sum(unit.pairs for unit in units)
-    buckets = -(-total // BUCKET_ROWS)
+    buckets = -(-total // bucket_rows)
     queries = rows = 0
-    run = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
-        tables = read_ahead(lambda unit: _read_scores(store, unit), units)
-        for bucket, path in enumerate(deal_rows(tables, QUERY_ID, Path(folder), buckets)):
-            ranked = list(_rank_bucket(path))
-            write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(_ranking_table(ranked)))
-            # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
-            run.write(gzip.compress("".join(_run_lines(ranked)).encode(), mtime=0))
-            queries += len(ranked)
-            rows += sum(len(candidates) for _, candidates in ranked)
-    write_bytes(store, RUN_PATH, run.getvalue())
+        tables = read_tables(store, [judgments_path(unit.unit_id) for unit in units], COLUMNS)
+        paths = deal_rows(tables, QUERY_ID, Path(folder), buckets)
+        run_path = Path(folder) / RUN_PATH
+        with run_path.open("wb") as run:
+            for bucket, path in enumerate(paths):
+                ranked = list(_rank_bucket(path))
+                write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(_ranking_table(ranked)))
+                # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
+                run.write(gzip.compress("".join(_run_lines(ranked)).encode(), RUN_COMPRESSION, mtime=0))
+                queries += len(ranked)
+                rows += sum(len(candidates) for _, candidates in ranked)
+        write_file(store, RUN_PATH, run_path)
     _delete_others(store, buckets)
     return Ranked(queries, rows, total - rows)
-
-
-def _read_scores(store: Store, unit: Unit) -> pa.Table:
-    table = open_parquet(store, judgments_path(unit.unit_id)).read(columns=COLUMNS)
-    return table.replace_schema_metadata(None)
 
 
 def _rank_bucket(path: Path) -> Iterator[tuple[str, list[Candidate]]]:

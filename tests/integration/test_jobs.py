@@ -14,6 +14,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from rank1_batch.manifest import PROMPT_KEY
 from tests.seaweed import wait_for
 from tests.tiny_model import tiny_pairs
 
@@ -47,13 +48,17 @@ def settings(address: str, tmp_path: Path) -> list[str]:
 
 
 def test_a_job_judges_every_row_on_both_nodes_and_twice_is_once(settings: list[str], run_job: Run) -> None:
-    settings.append("engine.args.seconds_per_token=0.1")  # long enough for both replicas to start
+    settings += ["engine.args.seconds_per_token=0.1"]  # long enough for both replicas to start
+    settings += ["prompt=scifact"]
     code, printed = run_job(*settings, "cluster.replicas=2")
     assert code == 0, printed
     summary = read_summary(settings)
     assert (summary["rows"], summary["errors"], summary["this_run"]["nodes"]) == (600, 0, 2)
     assert summary["complete"] > 0
     assert summary["closed"] > 0
+    assert summary["prompt"] == {"id": "scifact", "version": 1}
+    for path in output(settings).glob("judgments/*.parquet"):
+        assert json.loads(pq.read_metadata(path).metadata[PROMPT_KEY]) == summary["prompt"]
     rows = judged(settings)
     assert rows_of(rows) == sorted(planned(settings))
     assert all(0 <= score <= 1 for score in rows["score"].to_pylist())

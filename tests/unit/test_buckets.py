@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch import buckets
-from rank1_batch.buckets import deal_rows, read_ahead, read_bucket, read_buckets
+from rank1_batch.buckets import deal_rows, read_bucket, read_buckets
 
 KEYS = st.lists(st.lists(st.none() | st.text("abcé", max_size=2), max_size=12), max_size=6)
 
@@ -44,17 +43,3 @@ def test_many_small_tables_are_written_in_large_batches(tmp_path: Path) -> None:
 def test_some_columns_of_the_buckets_that_have_rows_can_be_read(tmp_path: Path) -> None:
     paths = deal_rows(as_tables([["a"]]), "key", tmp_path, 3)
     assert [table.to_pydict() for table in read_buckets(paths, ["row"])] == [{"row": [0]}]
-
-
-def test_no_more_than_a_few_are_read_before_they_are_used() -> None:
-    began: list[int] = []
-
-    def read(item: int) -> pa.Table:
-        began.append(item)
-        return pa.table({"item": [item]})
-
-    tables = read_ahead(read, range(1000))
-    first = [next(tables)["item"][0].as_py() for _ in range(3)]
-    assert first == [0, 1, 2]
-    assert len(began) <= 3 + buckets.PARALLEL_READS
-    tables.close()

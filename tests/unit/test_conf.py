@@ -1,12 +1,14 @@
 """Every file under `conf/` is composed and checked, as a user would name it."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
-from rank1_batch.config import load_config
+from rank1_batch.config import PromptConfig, load_config
 from rank1_batch.errors import SettingsError
+from rank1_batch.prompts import RANK1_TEMPLATE
 from rank1_batch.settings import find_conf_folder, list_choices
 
 PATHS = ("input.path=pairs", "output.path=judged")
@@ -23,6 +25,15 @@ JOBS = sorted(file.stem for file in find_conf_folder().glob("*.yaml"))
 # The collection of jhu-clsp on Hugging Face, as the README of orionw/rank1 lists it.
 FULL = ("0.5b", "1.5b", "3b", "7b", "14b", "32b", "llama3-8b", "mistral-2501-24b")
 QUANTISED = ("7b", "14b", "32b", "llama3-8b", "mistral-2501-24b")
+
+DATA = Path(__file__).parents[1] / "data"
+REFERENCE_PROMPTS = json.loads((DATA / "rank1_prompts.json").read_text())["prompts"]
+PAPER_PROMPTS = json.loads((DATA / "rank1_paper_prompts.json").read_text())
+OTHER_WORDS = ("ClimateFEVER", "Touche2020", "BrightRetrieval_pony")
+"""Where the paper's words are not those of the code; elsewhere only white space and dashes differ."""
+BRIGHT_SUBSETS = (
+    "biology", "earth_science", "economics", "psychology", "robotics", "stackoverflow", "sustainable_living",
+)  # fmt: skip
 
 
 def choice_of(checkpoint: str) -> str:
@@ -62,6 +73,52 @@ def test_every_full_checkpoint_of_rank1_is_a_choice(size: str) -> None:
 def test_every_awq_checkpoint_is_a_choice_and_leaves_its_method_to_the_engine(size: str) -> None:
     model = load_config([f"model={choice_of(f'rank1-{size}-awq')}", *PATHS]).model
     assert (model.name, model.dtype, model.quantization) == (f"jhu-clsp/rank1-{size}-awq", "float16", None)
+
+
+def prompt_of(choice: str) -> PromptConfig:
+    return load_config([f"prompt={choice}", *PATHS]).prompt
+
+
+def prompt_choice(dataset: str) -> str:
+    """The reference's name of a data set, as a choice: bright_pony for BrightRetrieval_pony."""
+    return dataset.replace("BrightRetrieval", "bright").lower()
+
+
+@pytest.mark.parametrize("dataset", REFERENCE_PROMPTS)
+def test_every_data_set_prompt_is_letter_for_letter_that_of_the_reference(dataset: str) -> None:
+    choice = prompt_choice(dataset)
+    assert prompt_of(choice) == PromptConfig(choice, 1, RANK1_TEMPLATE, REFERENCE_PROMPTS[dataset])
+
+
+@pytest.mark.parametrize("dataset", OTHER_WORDS)
+def test_the_papers_prompt_is_a_choice_of_its_own_where_its_words_differ(dataset: str) -> None:
+    choice = f"{prompt_choice(dataset)}_paper"
+    assert prompt_of(choice) == PromptConfig(choice, 1, RANK1_TEMPLATE, PAPER_PROMPTS[dataset])
+
+
+def test_the_papers_other_prompts_have_the_words_of_the_reference() -> None:
+    def words(text: str) -> list[str]:
+        return text.replace("\N{EN DASH}", "--").split()
+
+    differing = [name for name, text in PAPER_PROMPTS.items() if words(text) != words(REFERENCE_PROMPTS[name])]
+    assert set(differing) == set(OTHER_WORDS)
+
+
+@pytest.mark.parametrize("choice", ["plain", "msmarco", "trec_dl", "nevir", "followir"])
+def test_sets_without_a_prompt_of_their_own_are_asked_plainly(choice: str) -> None:
+    """The same id too: an output that was judged under one of these names goes on under another."""
+    assert prompt_of(choice) == PromptConfig("plain", 1, RANK1_TEMPLATE, None)
+
+
+@pytest.mark.parametrize("subset", BRIGHT_SUBSETS)
+def test_a_subset_of_bright_without_a_prompt_of_its_own_has_that_of_bright(subset: str) -> None:
+    assert prompt_of(f"bright_{subset}") == prompt_of("bright")
+
+
+def test_different_prompts_have_different_ids() -> None:
+    prompts = [prompt_of(choice) for choice in list_choices()["prompt"]]
+    by_id = {prompt.id: prompt for prompt in prompts}
+    assert all(by_id[prompt.id] == prompt for prompt in prompts)
 
 
 def test_a_choice_brings_its_values() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rank1_batch.config import RerankConfig, load_config
 from rank1_batch.errors import RefusedError
 from rank1_batch.manifest import (
+    PROMPT_KEY,
     Counts,
     add_counts,
     build_fingerprint,
@@ -26,9 +27,11 @@ from rank1_batch.manifest import (
     count_deaths,
     judgments_path,
     read_counts,
+    read_first_stages,
     read_plan,
     record_deaths,
     to_parquet,
+    write_first_stages,
     write_plan,
 )
 from rank1_batch.storage import Store, list_files, open_store, read_bytes, write_bytes
@@ -204,6 +207,12 @@ def test_there_is_no_plan_before_it_is_written(store: Store) -> None:
     assert read_plan(store) == []
 
 
+def test_first_stages_are_read_back_as_they_were_written(store: Store) -> None:
+    assert read_first_stages(store) == []
+    write_first_stages(store, [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}])
+    assert read_first_stages(store) == [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}]
+
+
 def test_a_committed_unit_is_there_with_its_rows_and_counts(store: Store) -> None:
     assert committed_units(store) == set()
     assert commit_unit(store, UNIT, TABLE, COUNTS)
@@ -217,6 +226,14 @@ def test_what_an_earlier_version_did_not_count_is_none(store: Store) -> None:
     """Units committed before `saturated` and `stray` were counted are read, and add up, as before."""
     table = TABLE.replace_schema_metadata({"rank1_batch": '{"rows": 3, "errors": 1, "trace_tokens": 99}'})
     assert read_counts(pq.read_metadata(io.BytesIO(to_parquet(table)))) == Counts(rows=3, errors=1, trace_tokens=99)
+
+
+def test_what_a_table_says_of_itself_is_committed_with_it(store: Store) -> None:
+    said = {PROMPT_KEY: b'{"id": "scifact", "version": 1}'}
+    commit_unit(store, UNIT, TABLE.replace_schema_metadata(said), COUNTS)
+    footer = pq.read_metadata(io.BytesIO(read_bytes(store, judgments_path(UNIT.unit_id)) or b""))
+    assert said.items() <= footer.metadata.items()
+    assert read_counts(footer) == COUNTS
 
 
 def test_the_first_commit_of_a_unit_stands(store: Store) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rank1_batch import parquet
 from rank1_batch.errors import BadFileError
-from rank1_batch.parquet import RowReader, read_footers, read_list_sizes, read_query_ends
+from rank1_batch.parquet import RowReader, read_ahead, read_footers, read_list_sizes, read_query_ends
 from rank1_batch.storage import FileInfo, Store, find_files, open_store
 
 COLUMNS = ["query_id", "passage", "candidates"]
@@ -270,3 +270,16 @@ def test_files_are_found_with_the_size_that_footers_are_read_by(store: Store, tm
     (footer,) = read_footers(folder, found)
     assert not isinstance(footer, BadFileError)
     assert footer.num_rows == 3
+
+
+def test_no_more_than_a_few_are_read_before_they_are_used() -> None:
+    began: list[int] = []
+
+    def read(item: int) -> int:
+        began.append(item)
+        return 2 * item
+
+    found = read_ahead(read, range(1000), most=5)
+    assert [next(found) for _ in range(3)] == [0, 2, 4]
+    assert len(began) <= 3 + 5
+    assert list(found) == [2 * item for item in range(3, 1000)]

@@ -20,6 +20,7 @@ from rank1_batch.storage import (
     read_ranges,
     stat_file,
     write_bytes,
+    write_file,
 )
 
 RACERS = 16
@@ -81,6 +82,17 @@ def test_a_reader_never_sees_half_of_a_file_that_is_written_anew(store: Store) -
             data = read_bytes(store, "x") or b""
             assert (len(data), len(set(data))) == (100_000, 1)
     writing.result()
+
+
+@pytest.mark.parametrize("url", ["{}/stored", "memory://write-file"])
+def test_a_copy_of_a_file_takes_the_place_of_an_older_one(url: str, tmp_path: Path) -> None:
+    store = open_store(url.format(tmp_path))
+    source = tmp_path / "source"
+    for content in (b"older" * 50_000, b"new"):
+        source.write_bytes(content)
+        write_file(store, "folder/x", source)
+        assert read_bytes(store, "folder/x") == content
+    assert [file.path for file in list_files(store)] == ["folder/x"]
 
 
 @pytest.mark.parametrize("put", [write_bytes, create_bytes])

@@ -1,6 +1,5 @@
 """What a judged output must be for labels to be made of it."""
 
-import gzip
 from pathlib import Path
 from typing import Any
 
@@ -145,22 +144,15 @@ def test_a_given_column_must_have_been_kept() -> None:
     check_job(load("format=qrels", "labels.source=qrels"), POLICY)
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_grades_of_trec_and_beir_are_read(tmp_path: Path, suffix: str) -> None:
-    for name, text in {
-        "trec": "# people\nq1 0 d1 2\nq1 0 d2 0\n",
-        "beir": "query-id\tcorpus-id\tscore\nq1\td1\t2\nq1\td2\t0\n",
-    }.items():
-        path = tmp_path / f"{name}.tsv{suffix}"
-        path.write_bytes(gzip.compress(text.encode()) if suffix else text.encode())
-        assert read_grades(str(path)) == {("q1", "d1"): 2, ("q1", "d2"): 0}
+def test_grades_of_several_files_are_put_together(tmp_path: Path) -> None:
+    (tmp_path / "trec.txt").write_text("# people\nq1 0 d1 2\n")
+    (tmp_path / "beir.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td2\t0\n")
+    config = load("format=qrels", f"qrels=[{tmp_path}/trec.txt,{tmp_path}/beir.tsv]")
+    assert read_grades(config) == {("q1", "d1"): 2, ("q1", "d2"): 0}
+    assert read_grades(load("format=qrels", "qrels=null")) == {}
 
 
-def test_every_bad_line_of_grades_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "grades"
-    path.write_text("q1 0 d1 2\nq1 0 d1\nq1 0 d1 1\nq1 0 d2 high\n")
-    with pytest.raises(SettingsError) as caught:
-        read_grades(str(path))
-    assert [problem.split(" ")[1] for problem in caught.value.problems] == [f"{path}:{line}:" for line in (2, 3, 4)]
-    with pytest.raises(SettingsError, match="there is no such file"):
-        read_grades(str(tmp_path / "none"))
+def test_a_bad_line_of_grades_is_named(tmp_path: Path) -> None:
+    (tmp_path / "grades").write_text("q1 0 d1 2\nq1 0 d2 high\n")
+    with pytest.raises(BadFileError, match=r"grades.*2.*high"):
+        read_grades(load("format=qrels", f"qrels={tmp_path}/grades"))

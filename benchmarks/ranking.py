@@ -1,0 +1,87 @@
+"""Ranking committed judgments: seconds, and how much memory it takes above that of a process with nothing done.
+
+python benchmarks/ranking.py [ROWS …]     default: 100000 1000000
+"""
+
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import pyarrow as pa
+
+from rank1_batch.judging import Finish, Judgment
+from rank1_batch.manifest import Counts, commit_unit, read_plan, write_plan
+from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, ROW, build_judgments
+from rank1_batch.stages.rank import rank_units
+from rank1_batch.storage import Store, open_store
+from rank1_batch.units import Unit
+
+DEPTH = 100
+UNIT_ROWS = 250
+"""Not a multiple of the depth: some queries stand in two units."""
+TRACE = "Okay, let me see. The query asks for one thing and the passage speaks of another. " * 10
+
+
+def main(argv: Sequence[str]) -> None:
+    """A line for each number of rows."""
+    if argv[:1] == ["--rank"]:
+        rank(open_store(argv[1]))
+        return
+    print("| rows | units | seconds | MB above the start |\n|---|---|---|---|")
+    for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            write_judged(open_store(folder), rows)
+            subprocess.run([sys.executable, __file__, "--rank", folder], check=True)
+
+
+def rank(store: Store) -> None:
+    """Rank what is committed, and print a line of the table: peak memory is a process's own."""
+    units = read_plan(store)
+    before, start = peak_mb(), time.monotonic()
+    ranked = rank_units(store, units)
+    seconds = time.monotonic() - start
+    print(f"| {ranked.rows} | {len(units)} | {seconds:.1f} | {peak_mb() - before:.0f} |", flush=True)
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far, in units of 10⁶ bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def write_judged(store: Store, rows: int) -> None:
+    """Committed units of judgments with traces, as a job leaves them."""
+    units = [Unit(f"{n:016x}", "all.parquet", "", n, n + UNIT_ROWS, UNIT_ROWS) for n in range(0, rows, UNIT_ROWS)]
+    chance = random.Random(1)  # noqa: S311 # seeded chance, not secrets
+    for unit in units:
+        numbers = range(unit.row_start, unit.row_stop)
+        table = pa.table(
+            {
+                QUERY_ID: [f"query-{row // DEPTH}" for row in numbers],
+                DOC_ID: [f"document-{chance.randrange(10**8)}" for _ in numbers],
+                FIRST_STAGE_RANK: [row % DEPTH + 1 for row in numbers],
+                FIRST_STAGE_SCORE: [30.0 - row % DEPTH / 10 for row in numbers],
+                ROW: pa.array(numbers, pa.int64()),
+                CANDIDATE: pa.nulls(UNIT_ROWS, pa.int32()),
+            }
+        )
+        judgments = [judge(chance) for _ in numbers]
+        commit_unit(store, unit, build_judgments(table, judgments, unit.unit_id, ()), Counts(rows=UNIT_ROWS))
+    write_plan(store, units)
+
+
+def judge(chance: random.Random) -> Judgment:
+    """A made-up judgment. A third of the scores are tied, as a sure model's are."""
+    score = chance.choice([chance.random(), chance.random(), 1.0])
+    label = bool(round(score))
+    return Judgment(score, -0.1, -2.3, label, Finish.COMPLETE, TRACE, 300, 200, passage_truncated=False, error=None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,8 @@
+"""Makes pair shards of a run, queries and a corpus: python -m jobs.prepare run=… queries=… corpus=… output.path=… ."""
+
+import sys
+
+from rank1_batch.prepare.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

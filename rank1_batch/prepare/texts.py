@@ -1,0 +1,130 @@
+"""Queries, passages and instructions out of JSONL, TSV and Parquet, as record batches of one form.
+
+Files are read from the first byte to the last, a bounded part at a time.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rank1_batch.errors import BadFileError
+from rank1_batch.lines import BrokenLines, read_records
+from rank1_batch.parquet import open_parquet, read_batches
+from rank1_batch.prepare.records import Kind, Names, Row, TsvParser, build_json_parser, find_names
+from rank1_batch.prepare.sources import DatasetSource, FileSource, Source, TableFormat, find_table_format
+from rank1_batch.schema import is_text
+
+KEY, TEXT, EXTRA, NUMBER = "key", "text", "extra", "number"
+TEXT_SCHEMA = pa.schema([(KEY, pa.string()), (TEXT, pa.string()), (EXTRA, pa.string()), (NUMBER, pa.int64())])
+"""`number` counts records over all files, from 0. A text or extra with no letter in it is null."""
+
+BATCH_ROWS, PARQUET_ROWS = 8192, 1024
+BATCH_CHARS = 8 * 1024 * 1024
+
+
+def read_texts(
+    sources: Sequence[Source], kind: Kind, mapping: Mapping[str, str], broken: BrokenLines
+) -> Iterator[pa.RecordBatch]:
+    """All records of the sources, of TEXT_SCHEMA. Broken lines are noted in `broken` and left out.
+
+    Raises BadFileError for a file that cannot be read, or has no such columns.
+    """
+    number = 0
+    for source in sources:
+        for batch in _read_source(source, kind, find_names(kind, mapping), broken):
+            numbers = pa.array(range(number, number + len(batch)), pa.int64())
+            texts = [_blank_to_null(batch.column(name)) for name in (TEXT, EXTRA)]
+            yield pa.record_batch([batch.column(KEY), *texts, numbers], schema=TEXT_SCHEMA)
+            number += len(batch)
+
+
+def _read_source(source: Source, kind: Kind, names: Names, broken: BrokenLines) -> Iterator[pa.RecordBatch]:
+    if isinstance(source, DatasetSource):
+        from rank1_batch.prepare.datasets import read_dataset
+
+        return _gather(read_dataset(source.dataset, kind))
+    form = find_table_format(source.file.path)
+    if form is TableFormat.PARQUET:
+        return _read_parquet(source, kind, names, broken)
+    if form is TableFormat.TSV:
+        tsv = TsvParser(names)
+        return _gather(read_records(source.store, source.file.path, tsv.parse, broken, tsv.skip))
+    return _gather(read_records(source.store, source.file.path, build_json_parser(names), broken))
+
+
+def _gather(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
+    """Rows as batches of bounded size."""
+    held: list[Row] = []
+    chars = 0
+    for row in rows:
+        held.append(row)
+        chars += len(row.text or "")
+        if len(held) >= BATCH_ROWS or chars >= BATCH_CHARS:
+            yield _batch(held)
+            held, chars = [], 0
+    if held:
+        yield _batch(held)
+
+
+def _batch(rows: Sequence[Row]) -> pa.RecordBatch:
+    columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    return pa.record_batch(columns, names=[KEY, TEXT, EXTRA])
+
+
+def _read_parquet(source: FileSource, kind: Kind, names: Names, broken: BrokenLines) -> Iterator[pa.RecordBatch]:
+    found = find_columns(source, names, (kind.key, kind.text))
+    row = 0
+    for batch in read_batches(source.store, source.file.path, list(found.values()), PARQUET_ROWS):
+        columns = [read_strings(source, batch, found.get(ours or "")) for ours in kind]
+        good = find_good(source, row, [(is_empty(columns[0]), f"the {kind.key} is null or empty")], broken)
+        yield pa.record_batch(columns, names=[KEY, TEXT, EXTRA]).filter(good)
+        row += len(batch)
+
+
+def find_columns(source: FileSource, names: Names, required: Sequence[str]) -> dict[str, str]:
+    """Our column → the file's, for those that a Parquet file has. Raises BadFileError without a required one."""
+    schema = open_parquet(source.store, source.file.path).schema_arrow
+    columns = {ours: next((name for name in given if name in schema.names), None) for ours, given in names.items()}
+    missing = [f"{ours} ({' or '.join(names[ours])})" for ours in required if columns[ours] is None]
+    if missing:
+        raise BadFileError(f"{source.where}: no column for {', '.join(missing)}; it has {', '.join(schema.names)}")
+    return {ours: name for ours, name in columns.items() if name is not None}
+
+
+def find_good(
+    source: FileSource, first_row: int, checks: Sequence[tuple[pa.Array, str]], broken: BrokenLines
+) -> pa.Array:
+    """Which rows of a batch no check is true for; each of the others is noted in `broken` with its reason."""
+    good = pc.invert(checks[0][0])
+    for bad, reason in checks:
+        for place in pc.indices_nonzero(bad).to_pylist():
+            broken.add(source.where, f"row {first_row + place + 1}", reason)
+        good = pc.and_(good, pc.invert(bad))
+    return good
+
+
+def is_empty(strings: pa.Array) -> pa.Array:
+    """Which of the strings are null or have no letter."""
+    return pc.equal(strings, "").fill_null(fill_value=True)
+
+
+def read_strings(source: FileSource, batch: pa.RecordBatch, name: str | None) -> pa.Array:
+    """A column as text that is known to be UTF-8; whole numbers become text. Nulls where `name` is None."""
+    if name is None:
+        return pa.nulls(len(batch), pa.string())
+    column = batch.column(name)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if not (is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
+        raise BadFileError(f"{source.where}: column {name!r} is {column.type}, but must be text")
+    try:
+        strings = column.cast(pa.string())
+        strings.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise BadFileError(f"{source.where}: column {name!r}: {error}") from error
+    return strings
+
+
+def _blank_to_null(column: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), pa.scalar(None, pa.string()), column)
