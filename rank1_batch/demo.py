@@ -60,6 +60,7 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
     console.print()
     output = JudgedConfig(values["output.path"])
     print_evaluation(run_evaluation(EvaluateConfig(qrels=QRELS, output=output, missing_queries="leave_out")), console)
+    console.print()
     console.print(f"All of it is in {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json).")
     console.print("The model is a toy that shows the machinery, not the quality. All 21 queries:")
     console.print(f"  make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'", markup=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from rank1_batch.errors import BadFileError, SettingsError
@@ -37,19 +38,7 @@ def _read(config: EvaluateConfig) -> tuple[Ranking, Order | None, Qrels, tuple[O
     Raises SettingsError with what is wrong with any of them.
     """
     problems: list[str] = []
-
-    def attempt(read: Callable[[str, Any], T], setting: str, value: Any) -> T | None:
-        try:
-            return None if value is None else read(setting, value)
-        except SettingsError as error:
-            problems.extend(error.problems)
-        except BadFileError as error:
-            problems.append(str(error))
-        return None
-
-    def read_order(setting: str, value: Any) -> Ranking:
-        return read_ranking(setting, value, config.run_format)
-
+    attempt, read_order = _Attempt(problems), partial(read_ranking, form=config.run_format)
     ranking = attempt(read_order, *ranking_source(config))
     qrels = attempt(read_qrels, "qrels", config.qrels)
     first = attempt(read_order, "first_stage", config.first_stage)
@@ -62,6 +51,22 @@ def _read(config: EvaluateConfig) -> tuple[Ranking, Order | None, Qrels, tuple[O
         raise SettingsError(problems)
     after = (changed.order, changed_qrels) if changed and changed_qrels else None
     return ranking, first.order if first else ranking.first_stage, qrels, after
+
+
+class _Attempt:
+    """Reads what a setting names, if it names anything; what is wrong with it goes to `problems`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self._problems = problems
+
+    def __call__(self, read: Callable[[str, Any], T], setting: str, value: Any) -> T | None:
+        try:
+            return None if value is None else read(setting, value)
+        except SettingsError as error:
+            self._problems += error.problems
+        except BadFileError as error:
+            self._problems.append(str(error))
+        return None
 
 
 def _check_shared(setting: str, order: Order, qrels: Qrels) -> list[str]:

@@ -92,7 +92,7 @@ def build_lines(found: Evaluation) -> Iterator[tuple[str, str]]:
     told = f"{queries.measured} measured; {queries.missing} without candidates ({missing})"
     yield "queries", f"{told}; {queries.without_grades} without grades"
     if found.first:
-        yield "p", f"{TEST}; - where it says nothing"
+        yield "p", f"{TEST}; - where none can be made"
         yield from _gains(found)
     if found.unjudged_in_top is not None:
         yield "unjudged", f"{found.unjudged_in_top:.1%} of the top {TOP}"

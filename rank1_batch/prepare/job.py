@@ -1,11 +1,11 @@
 """The preparation from end to end: sources, join, problems, shards. Nothing is written before all was read."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 from rank1_batch.errors import RefusedError, SettingsError
@@ -56,15 +56,12 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         passages_read = load_all(join, sources, config, console)
         found, problems = join.count(), join.find_problems()
         check_found(found, problems, config)
+        # The first thing that is written: nothing that can be checked beforehand is wrong.
         create_bytes(output, JOB_PATH, json.dumps(record, indent=2, sort_keys=True).encode())
-        shards = pairs = 0
-        for shard in cut_shards(join.stream_pairs(keep=config.on_problem == OnProblem.KEEP), config.output.shard_rows):
-            write_shard(output, shards, shard, first_stage)
-            shards, pairs = shards + 1, pairs + len(shard)
-    told = {
-        "pairs": pairs,
-        "shards": shards,
-        "left_out": found.candidates - pairs,
+        shards = cut_shards(join.stream_pairs(keep=config.on_problem == OnProblem.KEEP), config.output.shard_rows)
+        told = write_shards(output, shards, first_stage)
+    told |= {
+        "left_out": found.candidates - told["pairs"],
         "problems": count_problems(problems),
         "found": {**found._asdict(), "passages_read": passages_read},
         "first_stage": first_stage,
@@ -83,10 +80,9 @@ def find_all_sources(config: PrepareConfig) -> Sources:
         value = getattr(config, name)
         try:
             found[name] = [] if value is None else find_sources(name, value)
-            if name == "run":
-                for source in found[name]:
-                    if isinstance(source, FileSource):
-                        find_run_format(source.file.path, RunFormat(config.run_format))
+            files = [source.file for source in found[name] if name == "run" and isinstance(source, FileSource)]
+            for file in files:
+                find_run_format(file.path, RunFormat(config.run_format))
         except SettingsError as error:
             problems += error.problems
     if problems:
@@ -137,9 +133,18 @@ def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Conso
     return passages.rows
 
 
+def write_shards(output: Store, shards: Iterable[pa.Table], first_stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Put all shards; how many there were, and how many pairs."""
+    pairs = number = 0
+    for number, shard in enumerate(shards, 1):
+        write_shard(output, number - 1, shard, first_stage)
+        pairs += len(shard)
+    return {"pairs": pairs, "shards": number}
+
+
 def count_problems(problems: pa.Table) -> dict[str, int]:
-    """How many problems there are of each kind."""
-    return dict(sorted(Counter(problems["kind"].to_pylist()).items()))
+    """How many problems there are of each kind; they come in the order of their kinds."""
+    return {str(row["values"]): int(row["counts"]) for row in pc.value_counts(problems["kind"]).to_pylist()}
 
 
 def check_found(found: Found, problems: pa.Table, config: PrepareConfig) -> None:

@@ -1,12 +1,15 @@
 """Lines of JSONL and TSV files, taken apart: key, text and what may come with it. Reads no files."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from rank1_batch.schema import DOC_ID, FILE_NAMES, INSTRUCTION, PASSAGE, QUERY, QUERY_ID, TITLE
 from rank1_batch.trec import split_tsv
+
+REQUIRED_COLUMNS = 2
+"""The key and the text."""
 
 Names = Mapping[str, tuple[str, ...]]
 """Our column → the names that a file can have for it, the preferred one first."""
@@ -43,36 +46,45 @@ def find_names(columns: Iterable[str | None], mapping: Mapping[str, str]) -> Nam
     }
 
 
-def build_json_parser(names: Names) -> Callable[[str], Row]:
-    """A parser of one JSON object a line. It raises ValueError where the key or the text is not there.
+class JsonParser:
+    """A parser of one JSON object a line. Fields that nobody asked for are not looked at.
 
-    A key may be a whole number, which becomes text. Fields that nobody asked for are not looked at.
+    A file's names are those of its first line, until a line does not have them. A key may be a
+    whole number, which becomes text.
     """
-    fields = [(ours, name) for ours in names for name in names[ours]]
-    key = next(iter(names))
-    record = msgspec.defstruct(
-        "Record",
-        [
-            (f"field_{i}", (str | int if ours == key else str | None) | msgspec.UnsetType, msgspec.UNSET)
-            for i, (ours, _) in enumerate(fields)
-        ],
-        rename={f"field_{i}": name for i, (_, name) in enumerate(fields)},
-    )
-    decoder = msgspec.json.Decoder(record)
-    places = [[f"field_{i}" for i, (column, _) in enumerate(fields) if column == ours] for ours in names]
 
-    def find(found: Any, place: list[str]) -> Any:
-        values = (getattr(found, field) for field in place)
-        return next((value for value in values if value is not msgspec.UNSET), msgspec.UNSET)
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._build([given[0] for given in names.values()])
 
-    def parse(line: str) -> Row:
+    def parse(self, line: str) -> Row:
+        """Key, text and extra. Raises ValueError where the key or the text is not there at all."""
         try:
-            found = decoder.decode(line)
-        except msgspec.DecodeError as error:
-            raise ValueError(str(error)) from error
-        return _row(names, [find(found, place) for place in places])
+            found = self._decoder.decode(line)  # msgspec's errors are ValueErrors
+        except msgspec.ValidationError as error:
+            self._choose_names(line, error)
+            found = self._decoder.decode(line)
+        key, text, *extra = msgspec.structs.astuple(found)
+        return _row(self._names, str(key), text, *extra)
 
-    return parse
+    def _choose_names(self, line: str, error: msgspec.ValidationError) -> None:
+        """Take the names that this line has. Raises ValueError where these are no others than before."""
+        value = msgspec.json.decode(line)
+        found = value if isinstance(value, dict) else {}
+        chosen = [next((name for name in given if name in found), given[0]) for given in self._names.values()]
+        for (ours, given), name in list(zip(self._names.items(), chosen, strict=True))[:REQUIRED_COLUMNS]:
+            if name not in found:
+                raise ValueError(f"no {ours} (a field {' or '.join(given)})") from error
+        if chosen == self._chosen:
+            raise ValueError(str(error)) from error
+        self._build(chosen)
+
+    def _build(self, chosen: list[str]) -> None:
+        self._chosen = chosen
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("key", str | int), ("text", str | None)]
+        fields += [("extra", str | None, None)] * (len(chosen) - REQUIRED_COLUMNS)
+        rename = dict(zip(Row._fields, chosen, strict=False))
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=rename))
 
 
 class TsvParser:
@@ -84,44 +96,40 @@ class TsvParser:
     def __init__(self, names: Names) -> None:
         self._names = names
         self._first = True
-        self._header: list[str] = []
+        self._width = REQUIRED_COLUMNS
+        self._places: list[int | None] = [0, 1]
 
     def skip(self, line: str) -> bool:
         """Whether the line is blank or the header."""
         if not line.strip():
             return True
         first, self._first = self._first, False
-        if first:
-            fields = split_tsv(line)
-            key, text, *_ = self._names.values()
-            is_header = any(name in fields for name in key) and any(name in fields for name in text)
-            self._header = fields if is_header else []
-        return first and bool(self._header)
+        return first and self._read_header(split_tsv(line))
 
     def parse(self, line: str) -> Row:
         """Key, text and extra. Raises ValueError where the number of fields is not what it should be."""
         fields = split_tsv(line)
-        if self._header:
-            if len(fields) != len(self._header):
-                raise ValueError(f"{len(fields)} fields split by tabs, but the first line has {len(self._header)}")
-            found = dict(zip(self._header, fields, strict=True))
-            row = [next((found[n] for n in names if n in found), msgspec.UNSET) for names in self._names.values()]
-            return _row(self._names, row)
-        key, text, *_ = self._names
-        if len(fields) != len((key, text)):
+        if len(fields) != self._width:
+            needed = " and ".join(list(self._names)[:REQUIRED_COLUMNS])
             raise ValueError(
-                f"{len(fields)} fields split by tabs, but without a first line of column names "
-                f"there must be two ({key}, {text})"
+                f"{len(fields)} fields split by tabs, but there must be {self._width}: {needed}, "
+                "or those that the first line names"
             )
-        return _row(self._names, fields)
+        key, text, *extra = (None if place is None else fields[place] for place in self._places)
+        return _row(self._names, key or "", text, *extra)
+
+    def _read_header(self, fields: list[str]) -> bool:
+        """Take the places of our columns from a first line; False where it names no key or no text."""
+        places = [
+            next((fields.index(name) for name in given if name in fields), None) for given in self._names.values()
+        ]
+        if None in places[:REQUIRED_COLUMNS]:
+            return False
+        self._places, self._width = places, len(fields)
+        return True
 
 
-def _row(names: Names, values: list[Any]) -> Row:
-    """A row of what was found. Raises ValueError where there is no key or no text at all."""
-    for (ours, given), value in zip(list(names.items())[:2], values, strict=False):
-        if value is msgspec.UNSET:
-            raise ValueError(f"no {ours} (a field {' or '.join(given)})")
-    key, text, *more = (None if value is msgspec.UNSET else value for value in values)
-    if key == "":
+def _row(names: Names, key: str, *texts: str | None) -> Row:
+    if not key:
         raise ValueError(f"the {next(iter(names))} is empty")
-    return Row(str(key), text, *more)
+    return Row(key, *texts)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from rank1_batch.errors import BadFileError
 from rank1_batch.lines import BrokenLines, read_records
 from rank1_batch.parquet import open_parquet, read_batches
-from rank1_batch.prepare.records import Kind, Names, Row, TsvParser, build_json_parser, find_names
+from rank1_batch.prepare.records import JsonParser, Kind, Names, Row, TsvParser, find_names
 from rank1_batch.prepare.sources import DatasetSource, FileSource, Source, TableFormat, find_table_format
 from rank1_batch.schema import is_text
 
@@ -50,7 +50,7 @@ def _read_source(source: Source, kind: Kind, names: Names, broken: BrokenLines) 
     if form is TableFormat.TSV:
         tsv = TsvParser(names)
         return _gather(read_records(source.store, source.file.path, tsv.parse, broken, tsv.skip))
-    return _gather(read_records(source.store, source.file.path, build_json_parser(names), broken))
+    return _gather(read_records(source.store, source.file.path, JsonParser(names).parse, broken))
 
 
 def _gather(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:

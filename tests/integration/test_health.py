@@ -68,7 +68,7 @@ def test_a_gate_that_fails_ends_a_whole_job_with_exit_code_7_until_it_is_taken_a
         "name": "closed", "value": round(summary["closed"] / 120, 6), "limit": 0.03, "passed": False, "severity": "warn"
     }  # fmt: skip
     assert f"warning: {100 * closed['value']:.3g} % of the rows were closed" in printed
-    assert "raise policy.max_thinking_tokens" in printed
+    assert "policy.max_thinking_tokens" in printed
     assert success.exists()
 
     strict = [*settings, "gates.fail.closed=0.05"]

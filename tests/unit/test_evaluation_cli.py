@@ -47,7 +47,7 @@ def test_everything_is_shown_in_eighty_columns() -> None:
         "AP(rel=2)@1000       0.5000  0.5000     +0.0000       -       0     0",
         "",
         "queries      3 measured; 1 without candidates (counted as 0); 2 without grades",
-        "p            two-sided paired t-test over queries; - where it says nothing",
+        "p            two-sided paired t-test over queries; - where none can be made",
         "gained most  q1 +0.500 (nDCG@10)",
         "lost most    [q2] -0.250 (nDCG@10)",
         "unjudged     12.5% of the top 10",

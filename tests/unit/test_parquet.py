@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rank1_batch import parquet
 from rank1_batch.errors import BadFileError
-from rank1_batch.parquet import RowReader, read_ahead, read_footers, read_list_sizes, read_query_ends
+from rank1_batch.parquet import RowReader, read_footers, read_list_sizes, read_query_ends, read_tables
 from rank1_batch.storage import FileInfo, Store, find_files, open_store
 
 COLUMNS = ["query_id", "passage", "candidates"]
@@ -272,14 +272,29 @@ def test_files_are_found_with_the_size_that_footers_are_read_by(store: Store, tm
     assert footer.num_rows == 3
 
 
-def test_no_more_than_a_few_are_read_before_they_are_used() -> None:
-    began: list[int] = []
+def test_tables_come_in_the_order_of_their_paths_with_the_columns_asked_for(store: Store) -> None:
+    paths = [write(store, pa.table({"a": [number], "b": ["x"]})) for number in range(3 * parquet.READ_AHEAD)]
+    tables = list(read_tables(store, paths, ["a"]))
+    assert [table.to_pydict() for table in tables] == [{"a": [number]} for number in range(len(paths))]
 
-    def read(item: int) -> int:
-        began.append(item)
-        return 2 * item
 
-    found = read_ahead(read, range(1000), most=5)
-    assert [next(found) for _ in range(3)] == [0, 2, 4]
-    assert len(began) <= 3 + 5
-    assert list(found) == [2 * item for item in range(3, 1000)]
+def test_no_more_than_a_few_tables_are_read_before_they_are_asked_for(store: Store) -> None:
+    """A job has thousands of files, and whoever asks for them may be slower than the store."""
+    path = write(store, pa.table({"a": [1]}))
+    asked: list[str] = []
+
+    def paths() -> Iterator[str]:
+        for _ in range(10 * parquet.READ_AHEAD):
+            asked.append(path)
+            yield path
+
+    tables = read_tables(store, paths(), ["a"])
+    next(tables)
+    assert len(asked) <= parquet.READ_AHEAD + 1
+    assert sum(map(len, tables)) == 10 * parquet.READ_AHEAD - 1
+
+
+def test_a_table_that_cannot_be_read_is_an_error_that_names_it(store: Store) -> None:
+    good = write(store, pa.table({"a": [1]}))
+    with pytest.raises(BadFileError, match=r"gone\.parquet"):
+        list(read_tables(store, [good, "gone.parquet"], ["a"]))

@@ -1,0 +1,54 @@
+"""jobs.evaluate on a large run: seconds, those of the CPU, and peak memory of the whole process, imports included.
+
+python benchmarks/evaluation.py [ROWS …]     default: 100000 1000000
+"""
+
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+DEPTH, GRADES = 100, 20
+"""Candidates a query, and how many of them have grades."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """A line for each number of rows."""
+    print("| rows | queries | seconds | of the CPU | peak MB |\n|---|---|---|---|---|")
+    for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            print(measure(Path(folder), rows), flush=True)
+
+
+def measure(folder: Path, rows: int) -> str:
+    """Measure a run by itself in reverse as first stage; a line of the table."""
+    queries = rows // DEPTH
+    for name, sign in (("run", -1), ("first", 1)):
+        write_run(folder / f"{name}.trec.gz", queries, sign)
+    lines = (f"query-{q} 0 document-{q * DEPTH + 3 * d} {d % 3}\n" for q in range(queries) for d in range(GRADES))
+    (folder / "qrels.txt").write_text("".join(lines))
+    settings = [f"run={folder}/run.trec.gz", f"first_stage={folder}/first.trec.gz", f"qrels={folder}/qrels.txt"]
+    start = time.monotonic()
+    job = subprocess.Popen([sys.executable, "-m", "jobs.evaluate", *settings], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(job.pid, 0)
+    if status:
+        raise SystemExit(f"the job ended with status {status}")
+    seconds, cpu_s = time.monotonic() - start, usage.ru_utime + usage.ru_stime
+    return f"| {rows} | {queries} | {seconds:.1f} | {cpu_s:.1f} | {usage.ru_maxrss * 1024 / 1e6:.0f} |"
+
+
+def write_run(path: Path, queries: int, sign: int) -> None:
+    """A TREC run; all scores of a query differ."""
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        for query in range(queries):
+            for place in range(DEPTH):
+                score = 10.0 + sign * place / 8
+                file.write(f"query-{query} Q0 document-{query * DEPTH + place} {place + 1} {score} made\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
