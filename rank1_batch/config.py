@@ -223,12 +223,12 @@ def _check_data(config: RerankConfig) -> list[str]:
         problems.append(f"output.max_error_rate is {config.output.max_error_rate}, but must be between 0 and 1")
     if config.input.unit_rows is not None and config.input.unit_rows < 1:
         problems.append(f"input.unit_rows is {config.input.unit_rows}, but must be at least 1")
-    inside = [path for path in input_paths(config.input) if _lies_inside(config.output.path, path)]
+    inside = [path for path in input_paths(config.input) if lies_inside(config.output.path, path)]
     problems += [f"output.path lies inside the input {path}: its files would be read as input" for path in inside]
     return problems
 
 
-def _lies_inside(path: str, folder: str) -> bool:
+def lies_inside(path: str, folder: str) -> bool:
     """Whether a path lies in a folder, or below the fixed part of a glob, or is it itself."""
     path, folder = (
         text if "://" in text else os.path.normpath(Path(text).expanduser().absolute()) for text in (path, folder)

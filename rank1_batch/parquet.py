@@ -30,6 +30,7 @@ BATCH_ROWS = 1024
 PARALLEL_READS, READ_AHEAD = 8, 32
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
@@ -103,12 +104,17 @@ def read_tables(store: Store, paths: Iterable[str], columns: Sequence[str]) -> I
     def read(path: str) -> pa.Table:
         return read_or_blame(store, path, lambda: open_parquet(store, path).read(columns=list(columns)))
 
+    return read_ahead(read, paths)
+
+
+def read_ahead(read: Callable[[T], U], items: Iterable[T], most: int = READ_AHEAD) -> Iterator[U]:
+    """What `read` gives for each item, in order. Up to `most` are read before they are asked for, several at once."""
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        ahead: deque[Future[pa.Table]] = deque()
-        for path in paths:
-            if len(ahead) == READ_AHEAD:
+        ahead: deque[Future[U]] = deque()
+        for item in items:
+            if len(ahead) == most:
                 yield ahead.popleft().result()
-            ahead.append(pool.submit(read, path))
+            ahead.append(pool.submit(read, item))
         while ahead:
             yield ahead.popleft().result()
 

@@ -18,6 +18,7 @@ CANDIDATES, CANDIDATE = "candidates", "candidate"
 PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED = "prompt_tokens", "trace_tokens", "passage_truncated"
 RANK = "rank"
 UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "score", "finish", "trace", "label"
+TRUE_LOGPROB, FALSE_LOGPROB = "true_logprob", "false_logprob"
 
 REQUIRED = (QUERY_ID, QUERY, DOC_ID, PASSAGE)
 OPTIONAL = (TITLE, INSTRUCTION, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
@@ -152,6 +153,11 @@ def parse_judgments(table: pa.Table) -> list[Judgment]:
     rows = zip(*(table[name].to_pylist() for name in JUDGMENT_TYPES), strict=True)
     found = (Judgment(*row) for row in rows)
     return [judgment._replace(finish=Finish(judgment.finish)) for judgment in found]
+
+
+def to_text(column: pa.ChunkedArray) -> pa.Array:
+    """A column of any type as text, so that files that differ in it can stand in one table."""
+    return pa.array(_as_text(column), pa.string())
 
 
 def is_text(kind: pa.DataType) -> bool:

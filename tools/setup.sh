@@ -73,7 +73,7 @@ install() {
 
 # Names and versions only, for every supported Python: a lock must not tie anyone to an address.
 resolve() {
-  uv_pip compile pyproject.toml --extra cpu --extra demo --extra dev \
+  uv_pip compile pyproject.toml --extra cpu --extra demo --extra labels --extra dev \
     --overrides $overrides --universal --python-version 3.11 "${torch_source[@]}" \
     --no-annotate --no-header --no-emit-index-url --no-emit-find-links "${@}" -o $lock.new
   # what the overrides drop is still listed, with a marker that never holds

@@ -6,15 +6,13 @@ then each bucket is ranked in memory.
 
 import gzip
 import tempfile
-import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from rank1_batch.buckets import deal_rows, read_bucket
 from rank1_batch.manifest import judgments_path, to_parquet
 from rank1_batch.parquet import read_tables
 from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
@@ -56,11 +54,12 @@ def rank_units(store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_RO
     buckets = -(-total // bucket_rows)
     queries = rows = 0
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
-        _deal(store, units, Path(folder), buckets)
+        tables = read_tables(store, [judgments_path(unit.unit_id) for unit in units], COLUMNS)
+        paths = deal_rows(tables, QUERY_ID, Path(folder), buckets)
         run_path = Path(folder) / RUN_PATH
         with run_path.open("wb") as run:
-            for bucket in range(buckets):
-                ranked = list(_rank_bucket(Path(folder) / str(bucket)))
+            for bucket, path in enumerate(paths):
+                ranked = list(_rank_bucket(path))
                 write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(_ranking_table(ranked)))
                 # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
                 run.write(gzip.compress("".join(_run_lines(ranked)).encode(), RUN_COMPRESSION, mtime=0))
@@ -71,35 +70,15 @@ def rank_units(store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_RO
     return Ranked(queries, rows, total - rows)
 
 
-def _deal(store: Store, units: Sequence[Unit], folder: Path, buckets: int) -> None:
-    """Append the score columns of every unit to one file for each bucket of queries."""
-    writers: dict[int, pa.RecordBatchFileWriter] = {}
-    with ExitStack() as stack:
-        for table in read_tables(store, [judgments_path(unit.unit_id) for unit in units], COLUMNS):
-            owners = _find_buckets(table[QUERY_ID], buckets)
-            for bucket in pc.unique(owners).to_pylist():
-                if bucket not in writers:
-                    file = stack.enter_context(pa.OSFile(str(folder / str(bucket)), "wb"))
-                    writers[bucket] = stack.enter_context(pa.ipc.new_file(file, table.schema.remove_metadata()))
-                writers[bucket].write_table(table.replace_schema_metadata(None).filter(pc.equal(owners, bucket)))
-
-
-def _find_buckets(query_ids: pa.ChunkedArray, buckets: int) -> pa.Array:
-    """The bucket of each row: the same for all rows of a query, in any unit and on any day."""
-    encoded = pc.fill_null(query_ids, "").combine_chunks().dictionary_encode()
-    owners = [zlib.crc32(query_id.encode()) % buckets for query_id in encoded.dictionary.to_pylist()]
-    return pa.array(owners, pa.int32()).take(encoded.indices)
-
-
 def _rank_bucket(path: Path) -> Iterator[tuple[str, list[Candidate]]]:
     """Each query of a bucket with its candidates from the best, by query_id."""
-    if not path.exists():
+    table = read_bucket(path)
+    if table is None:
         return
     queries: dict[str, list[Candidate]] = {}
-    with pa.memory_map(str(path)) as file:
-        rows = zip(*(column.to_pylist() for column in pa.ipc.open_file(file).read_all().columns), strict=True)
-        for query_id, doc_id, score, rank, first_score in rows:
-            queries.setdefault(query_id or "", []).append(Candidate(doc_id or "", score, rank, first_score))
+    rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
+    for query_id, doc_id, score, rank, first_score in rows:
+        queries.setdefault(query_id or "", []).append(Candidate(doc_id or "", score, rank, first_score))
     for query_id in sorted(queries):
         yield query_id, rank_candidates(queries[query_id])
 

@@ -17,6 +17,7 @@ from rank1_batch.schema import (
     flatten,
     is_text,
     read_pairs,
+    to_text,
 )
 
 FLAT = pa.schema([(name, pa.string()) for name in REQUIRED])
@@ -136,6 +137,14 @@ def test_text_that_is_not_utf8_fails_its_own_row_and_says_where() -> None:
     ]
     built = build_judgments(flat, [failed_judgment("e")] * 3, "u", ())
     assert built["query_id"].to_pylist() == ["1", "2", "\\xff3"]
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [([True, None], ["True", None]), ([1, 0], ["1", "0"]), ([0.5], ["0.5"]), ([b"\xff"], ["\\xff"]), (["a"], ["a"])],
+)
+def test_any_column_becomes_text(values: list[object], text: list[str | None]) -> None:
+    assert to_text(pa.chunked_array([values])).to_pylist() == text
 
 
 def test_a_row_without_an_id_fails_and_says_so() -> None:

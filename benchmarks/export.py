@@ -1,0 +1,149 @@
+"""Labels out of many judgments: seconds, CPU seconds and peak memory, by the number of rows.
+
+    python benchmarks/export.py [ROWS …]     default: 100000 1000000
+
+Judgments are made up and committed as a job would commit them; 100 candidates a query, passages of
+about 500 letters. Formats: tevatron, st_pairs and qrels.
+"""
+
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.machinery import _Peak
+from rank1_batch.config import load_config
+from rank1_batch.manifest import SUCCESS_PATH, Counts, build_fingerprint, claim_output, commit_unit, write_plan
+from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, JUDGMENT_TYPES, QUERY_ID, ROW, UNIT_ID
+from rank1_batch.stages.plan import open_input, plan_units
+from rank1_batch.storage import open_store, write_bytes
+from rank1_batch.units import Unit
+
+SHARD_ROWS = 100_000
+DEPTH = 100
+PASSAGE_WORDS = 80
+FORMATS = "format=[tevatron,st_pairs,qrels]"
+
+
+def main(argv: Sequence[str]) -> None:
+    """A line for each number of rows."""
+    print("| rows | units | input MB | labels MB | seconds | CPU seconds | peak MB |")
+    print("|---|---|---|---|---|---|---|")
+    for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
+        with tempfile.TemporaryDirectory() as folder:
+            units = write_judged(Path(folder), rows)
+            print(measure(Path(folder), rows, units), flush=True)
+
+
+def write_judged(folder: Path, rows: int) -> int:
+    """Shards of pairs, and a finished job's output for them; its number of units."""
+    (folder / "pairs").mkdir()
+    words = [f"{a}{b}" for a in ("sto", "ri", "bir", "hou", "lam", "win") for b in ("ne", "ver", "d", "se", "p", "ter")]
+    chance = random.Random(1)  # noqa: S311 # seeded words, not secrets
+    for start in range(0, rows, SHARD_ROWS):
+        numbers = range(start, min(start + SHARD_ROWS, rows))
+        table = pa.table(
+            {
+                "query_id": [f"q{row // DEPTH}" for row in numbers],
+                "query": [f"what is known about number {row // DEPTH}" for row in numbers],
+                "doc_id": [f"d{row}" for row in numbers],
+                "passage": [f"{row} {' '.join(chance.choices(words, k=PASSAGE_WORDS))}" for row in numbers],
+            }
+        )
+        pq.write_table(table, folder / "pairs" / f"{start}.parquet", row_group_size=20_000)
+    config = load_config(
+        [
+            "model=custom",
+            "model.name=none",
+            "engine=scripted",
+            f"input.path={folder}/pairs",
+            f"output.path={folder}/judged",
+        ]
+    )
+    store, files = open_input(config.input)
+    units = plan_units(store, files, config.input).units
+    output = open_store(config.output.path)
+    claim_output(output, build_fingerprint(config))
+    write_plan(output, units)
+    numbers = np.random.default_rng(2)
+    for unit in units:
+        commit_unit(output, unit, make_judgments(unit, numbers), Counts(rows=unit.pairs, complete=unit.pairs))
+    write_bytes(output, SUCCESS_PATH, b"")
+    return len(units)
+
+
+def make_judgments(unit: Unit, numbers: np.random.Generator) -> pa.Table:
+    """Scores at both ends of the scale, and a trace of 1,000 letters a row."""
+    first = int(Path(unit.path).stem)
+    rows = range(unit.row_start, unit.row_stop)
+    log_odds = numbers.normal(-2, 4, unit.pairs)
+    score = 1 / (1 + np.exp(-log_odds))
+    values = {
+        "score": score,
+        "true_logprob": np.log(score),
+        "false_logprob": np.log1p(-score),
+        "label": log_odds > 0,
+        "finish": ["complete"] * unit.pairs,
+        "trace": ["The passage speaks of something else. " * 26] * unit.pairs,
+        "prompt_tokens": [150] * unit.pairs,
+        "trace_tokens": [250] * unit.pairs,
+        "passage_truncated": [False] * unit.pairs,
+        "error": [None] * unit.pairs,
+    }
+    columns = {name: pa.array(values[name], kind) for name, kind in JUDGMENT_TYPES.items()}
+    return pa.table(
+        {
+            QUERY_ID: [f"q{(first + row) // DEPTH}" for row in rows],
+            DOC_ID: [f"d{first + row}" for row in rows],
+            **columns,
+            UNIT_ID: [unit.unit_id] * unit.pairs,
+            ROW: pa.array(rows, pa.int64()),
+            CANDIDATE: pa.nulls(unit.pairs, pa.int32()),
+            FIRST_STAGE_RANK: pa.array([(first + row) % DEPTH + 1 for row in rows], pa.int64()),
+        }
+    )
+
+
+def measure(folder: Path, rows: int, units: int) -> str:
+    """Run the labels job; a line of the table."""
+    start, used = time.monotonic(), _cpu_seconds()
+    job = subprocess.Popen(
+        [
+            sys.executable, "-m", "jobs.export", FORMATS, f"input.path={folder / 'pairs'}",
+            f"output.path={folder / 'judged'}", f"labels.path={folder / 'labels'}", "labels.dev_share=0.05",
+            "labels.margin=0.2",
+        ],
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    peak = _Peak(job.pid)
+    if job.wait():
+        raise SystemExit(f"the job ended with {job.returncode}")
+    seconds = time.monotonic() - start
+    sizes = [
+        sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file())
+        for name in ("pairs", "labels")
+    ]
+    return (
+        f"| {rows} | {units} | {sizes[0] / 1e6:.0f} | {sizes[1] / 1e6:.0f} | {seconds:.0f} "
+        f"| {_cpu_seconds() - used:.0f} | {peak.bytes / 1e6:.0f} |"
+    )
+
+
+def _cpu_seconds() -> float:
+    """What the jobs that ended so far have used, which other work on the machine does not change."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,8 @@
+"""Makes training data out of judgments: python -m jobs.export output.path=… labels.path=… format=… ."""
+
+import sys
+
+from rank1_batch.export.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,80 @@
+"""Rows dealt by query into files on this machine's disk: all rows of a query end up in one of them.
+
+A query's rows may stand in any unit, and no more than one bucket is held at a time. Knows nothing
+about what the rows mean.
+"""
+
+import contextlib
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+DEAL_ROWS = 16_384
+
+
+def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) -> list[Path]:
+    """A place for the file of each bucket, which is there if any row's `key` belongs to it."""
+    paths = [folder / str(bucket) for bucket in range(buckets)]
+    writers: dict[int, pa.RecordBatchFileWriter] = {}
+    with contextlib.ExitStack() as stack:
+        for table in _join_small(tables):
+            for bucket, rows in _split_rows(table, key, buckets):
+                if bucket not in writers:
+                    file = stack.enter_context(pa.OSFile(str(paths[bucket]), "wb"))
+                    writers[bucket] = stack.enter_context(pa.ipc.new_file(file, table.schema))
+                writers[bucket].write_table(rows)
+    return paths
+
+
+def _join_small(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in tables of about DEAL_ROWS: a bucket's share of a unit is too little to be written alone."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table.replace_schema_metadata(None))
+        if sum(map(len, held)) >= DEAL_ROWS:
+            yield pa.concat_tables(held)
+            held = []
+    if held:
+        yield pa.concat_tables(held)
+
+
+def _split_rows(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of each bucket that has any, in the order in which they stand."""
+    owner = _find_buckets(table[key], buckets)
+    ordered = table.take(pa.array(np.argsort(owner, kind="stable")))
+    start = 0
+    for bucket, rows in enumerate(np.bincount(owner, minlength=buckets).tolist()):
+        if rows:
+            yield bucket, ordered.slice(start, rows)
+        start += rows
+
+
+def _find_buckets(keys: pa.ChunkedArray, buckets: int) -> npt.NDArray[np.int64]:
+    """The bucket of each row: the same for equal keys, in any table and on any day."""
+    encoded = pc.fill_null(keys, "").combine_chunks().dictionary_encode()
+    owners = [zlib.crc32(key.encode()) % buckets for key in encoded.dictionary.to_pylist()]
+    return np.asarray(np.array(owners, np.int64)[encoded.indices.to_numpy()])
+
+
+def read_bucket(path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:
+    """The rows of a bucket; None where it has none."""
+    if not path.exists():
+        return None
+    with pa.memory_map(str(path)) as file:
+        schema = pa.ipc.open_file(file).schema
+        chosen = None if columns is None else [schema.get_field_index(name) for name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=chosen)
+        return pa.ipc.open_file(file, options=options).read_all()
+
+
+def read_buckets(paths: Iterable[Path], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of each bucket that has rows, one bucket at a time."""
+    for path in paths:
+        table = read_bucket(path, columns)
+        if table is not None:
+            yield table

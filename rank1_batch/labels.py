@@ -1,0 +1,236 @@
+"""Which judged pairs become training data: the choice of one query's positives and negatives.
+
+Every row is chosen or left out for one reason, so that counts add up. Knows nothing about files.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+SHARE_BITS = 64
+
+
+class Source(StrEnum):
+    """Who says what is a positive: the `model`'s scores, or labels that are `given` (then others are negatives)."""
+
+    MODEL = "model"
+    GIVEN = "given"
+
+
+class Pick(StrEnum):
+    """Which negatives stay under a cap: those that chance picks, or the first stage's best."""
+
+    RANDOM = "random"
+    HARD = "hard"
+
+
+class Reason(StrEnum):
+    """Why a row was left out, in the order in which it is asked."""
+
+    ERROR = "could not be judged"
+    FINISH = "reasoning did not end as asked"
+    NOT_GIVEN = "no given label to agree with"
+    DISAGREES = "verdict and given label differ"
+    DUPLICATE = "text or id is there already"
+    UNSURE = "score between the thresholds"
+    POSITIVE_CAP = "over the cap of positives"
+    RANK = "negative outside the rank range"
+    CALLED_TRUE = "negative that the model calls true"
+    RATIO = "negative too near the best positive"
+    MARGIN = "negative within the margin"
+    NEGATIVE_CAP = "over the cap of negatives"
+    NO_POSITIVE = "its query has no positive"
+    NO_NEGATIVE = "its query has no negative"
+
+
+class Judged(NamedTuple):
+    """A judged candidate of a query. `given` is a label from elsewhere, None where there is none.
+
+    `passage` tells equal texts apart from others; `place` is the caller's own number for the row.
+    """
+
+    place: int
+    doc_id: str
+    score: float | None
+    label: bool | None
+    finish: str
+    passage: str | None = None
+    first_stage_rank: int | None = None
+    given: bool | None = None
+
+
+class Rules(NamedTuple):
+    """How rows are chosen; None switches a rule off.
+
+    `positive_from` and `negative_to` are scores, both included; with given labels they say nothing.
+    `negative_ranks` are first-stage ranks, both included. A negative goes that scores more than
+    `ratio` times its query's best positive, or less than `margin` below its weakest one.
+    """
+
+    source: Source = Source.MODEL
+    finishes: frozenset[str] = frozenset({"complete"})
+    agree: bool = False
+    positive_from: float = 0.5
+    negative_to: float = 0.5
+    margin: float | None = None
+    negative_ranks: tuple[int, int] | None = None
+    drop_called_true: bool = True
+    ratio: float | None = None
+    max_positives: int | None = None
+    max_negatives: int | None = None
+    negatives_per_positive: int | None = None
+    pick: Pick = Pick.RANDOM
+    keep_without_positive: bool = False
+    keep_without_negative: bool = False
+    seed: int = 0
+
+
+class Choice(NamedTuple):
+    """The rows of one query that are taken, best score first, and how many were left out and why."""
+
+    positives: list[Judged]
+    negatives: list[Judged]
+    left_out: Counter[Reason]
+
+
+def choose_rows(query_id: str, rows: Iterable[Judged], rules: Rules, seen: set[str] | None = None) -> Choice:
+    """The positives and negatives of one query.
+
+    `seen` holds the passages that were taken up for an equal query before; this query's are added.
+    """
+    left_out: Counter[Reason] = Counter()
+    usable = _sort_out(rows, lambda row: _reason_against(row, rules), left_out)
+    unique = _leave_duplicates(sorted(usable, key=_place), set() if seen is None else seen, left_out)
+    positives, others = _split_classes(unique, rules, left_out)
+    positives = _cut(positives, rules.max_positives, Reason.POSITIVE_CAP, left_out)
+    negatives = _sort_out(others, lambda row: _reason_against_negative(row, positives, rules), left_out)
+    negatives = _cap_negatives(query_id, negatives, len(positives), rules, left_out)
+    return _check_query(Choice(positives, negatives, left_out), rules)
+
+
+def draw_share(seed: int, purpose: str, text: str) -> float:
+    """A number from 0 to 1 (excluded) that the seed, the purpose and the text decide, on any machine."""
+    key = f"{seed}\n{purpose}\n{text}".encode(errors="surrogatepass")
+    return int.from_bytes(hashlib.blake2b(key, digest_size=SHARE_BITS // 8).digest(), "big") / 2.0**SHARE_BITS
+
+
+def is_dev(query: str, dev_share: float, seed: int) -> bool:
+    """Whether a query goes to dev instead of train; equal queries go the same way."""
+    return draw_share(seed, "split", query) < dev_share
+
+
+def _sort_out(
+    rows: Iterable[Judged], find_reason: Callable[[Judged], Reason | None], left_out: Counter[Reason]
+) -> list[Judged]:
+    """The rows that no reason speaks against; the others are counted."""
+    kept = []
+    for row in rows:
+        reason = find_reason(row)
+        if reason is None:
+            kept.append(row)
+        else:
+            left_out[reason] += 1
+    return kept
+
+
+def _reason_against(row: Judged, rules: Rules) -> Reason | None:
+    """Why a row can be neither a positive nor a negative, whatever its score."""
+    if row.score is None or row.label is None:
+        return Reason.ERROR
+    if row.finish not in rules.finishes:
+        return Reason.FINISH
+    if rules.agree and row.given is None:
+        return Reason.NOT_GIVEN
+    return Reason.DISAGREES if rules.agree and row.given != row.label else None
+
+
+def _place(row: Judged) -> tuple[float, float, str, int]:
+    """Score descending, then first-stage rank, then doc_id, as in the job's own ranking."""
+    rank = math.inf if row.first_stage_rank is None else row.first_stage_rank
+    return -_score(row), rank, row.doc_id, row.place
+
+
+def _score(row: Judged) -> float:
+    return 0.0 if row.score is None else row.score
+
+
+def _leave_duplicates(rows: Sequence[Judged], seen: set[str], left_out: Counter[Reason]) -> list[Judged]:
+    """Each doc_id and each text once: the first of the rows."""
+    doc_ids: set[str] = set()
+
+    def find_reason(row: Judged) -> Reason | None:
+        if row.doc_id in doc_ids or (row.passage is not None and row.passage in seen):
+            return Reason.DUPLICATE
+        doc_ids.add(row.doc_id)
+        if row.passage is not None:
+            seen.add(row.passage)
+        return None
+
+    return _sort_out(rows, find_reason, left_out)
+
+
+def _split_classes(
+    rows: Sequence[Judged], rules: Rules, left_out: Counter[Reason]
+) -> tuple[list[Judged], list[Judged]]:
+    """Positives and negatives. Where the scores say which is which, a row between the thresholds is neither."""
+    if rules.source is Source.GIVEN:
+        return [row for row in rows if row.given], [row for row in rows if not row.given]
+    positives = [row for row in rows if _score(row) >= rules.positive_from]
+    others = rows[len(positives) :]
+    return positives, _sort_out(
+        others, lambda row: Reason.UNSURE if _score(row) > rules.negative_to else None, left_out
+    )
+
+
+def _reason_against_negative(row: Judged, positives: Sequence[Judged], rules: Rules) -> Reason | None:
+    """Why a row is no good negative beside these positives, of which the last is the weakest."""
+    if rules.negative_ranks is not None:
+        low, high = rules.negative_ranks
+        if row.first_stage_rank is None or not low <= row.first_stage_rank <= high:
+            return Reason.RANK
+    if rules.drop_called_true and row.label:
+        return Reason.CALLED_TRUE
+    if not positives:
+        return None
+    if rules.ratio is not None and _score(row) > rules.ratio * _score(positives[0]):
+        return Reason.RATIO
+    within = rules.margin is not None and _score(positives[-1]) - _score(row) < rules.margin
+    return Reason.MARGIN if within else None
+
+
+def _cut(rows: list[Judged], cap: int | None, reason: Reason, left_out: Counter[Reason]) -> list[Judged]:
+    """The first of the rows, as many as the cap allows."""
+    if cap is None or len(rows) <= cap:
+        return rows
+    left_out[reason] += len(rows) - cap
+    return rows[:cap]
+
+
+def _cap_negatives(
+    query_id: str, rows: list[Judged], positives: int, rules: Rules, left_out: Counter[Reason]
+) -> list[Judged]:
+    """The negatives that the caps allow, back in the order of their scores."""
+    balance = None if rules.negatives_per_positive is None else rules.negatives_per_positive * positives
+    caps = [cap for cap in (rules.max_negatives, balance) if cap is not None]
+    if rules.pick is Pick.HARD:
+        picked = sorted(rows, key=lambda row: (_place(row)[1], _place(row)))
+    else:
+        picked = sorted(rows, key=lambda row: draw_share(rules.seed, "negatives", f"{query_id}\n{row.doc_id}"))
+    return sorted(_cut(picked, min(caps, default=None), Reason.NEGATIVE_CAP, left_out), key=_place)
+
+
+def _check_query(choice: Choice, rules: Rules) -> Choice:
+    """The choice, or nothing where the query lacks a class that it must have."""
+    rows = len(choice.positives) + len(choice.negatives)
+    if not rows:
+        return choice
+    if not choice.positives and not rules.keep_without_positive:
+        reason = Reason.NO_POSITIVE
+    elif not choice.negatives and not rules.keep_without_negative:
+        reason = Reason.NO_NEGATIVE
+    else:
+        return choice
+    return Choice([], [], choice.left_out + Counter({reason: rows}))
