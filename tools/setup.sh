@@ -2,7 +2,8 @@
 # Puts the locked packages and this project into .venv; does nothing where nothing changed.
 #
 #   tools/setup.sh         install
-#   tools/setup.sh lock    resolve requirements/cpu.txt again, then install it
+#   tools/setup.sh lock    resolve requirements/cpu.txt again, then install it; versions stay where they
+#                          can, lock --upgrade takes the newest
 #
 # PYTHON names the interpreter (default python3).
 set -euo pipefail
@@ -73,7 +74,8 @@ install() {
 
 # Names and versions only, for every supported Python: a lock must not tie anyone to an address.
 resolve() {
-  uv_pip compile pyproject.toml --extra cpu --extra demo --extra labels --extra dev \
+  cp $lock $lock.new
+  uv_pip compile pyproject.toml --extra cpu --extra demo --extra datasets --extra labels --extra dev \
     --overrides $overrides --universal --python-version 3.11 "${torch_source[@]}" \
     --no-annotate --no-header --no-emit-index-url --no-emit-find-links "${@}" -o $lock.new
   # what the overrides drop is still listed, with a marker that never holds
@@ -90,7 +92,7 @@ main() {
   make_venv
   choose_torch_source
   if [ "${1:-}" = lock ]; then
-    resolve --upgrade
+    resolve "${@:2}"
     echo "setup: $(wc -l <$lock) packages locked in $lock"
   fi
   echo "setup: installing $(wc -l <$lock) packages into $venv (about half a minute, once)"
