@@ -13,7 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.errors import SettingsError
+from rank1_batch.errors import ReplicaError, SettingsError
 from rank1_batch.versions import compare_versions, find_versions
 
 QUIET = {
@@ -43,6 +43,10 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
             )
         except ConnectionError as error:
             raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
+        except Exception as error:  # Ray's word for a node that is too slow to start has no class of its own
+            if "timed out during startup" not in str(error):
+                raise
+            raise ReplicaError(f"Ray did not start in time: is this machine busy with other work? ({error})") from error
         try:
             if address is None:
                 check_capacity(cluster, engine, ray.cluster_resources())
