@@ -1,0 +1,166 @@
+"""Reasoning composed from what a pair holds: its terms, where the passage meets them, how much is met.
+
+No teacher model wrote these. A trace is the same for the same pair; its wording follows the query's
+form, and chance seeded by the pair. Knows nothing about tokens, files or training.
+"""
+
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+MOST_TERMS, QUOTED_WORDS, OPENING_WORDS = 5, 3, 7
+STOPWORDS = frozenset(
+    """a about above across after all also am among an and another any are as associated at based be because been
+    before being below best between both but by can could did different do does doing done due during each either
+    else etc ever every few for from further get give given had has have having he her hers him his how however i if
+    in into is it its just kind known large lead leads less like made main make makes many may me might more most
+    much must my new no nor not now of off often on once one ones only or other our out over own per play plays
+    possible reported result results role same several shall she should show shown shows significant significantly
+    since so some study such than that the their them then there these they this those through thus to too total
+    two under until up upon use used uses using various very via was we well were what when where which while who
+    whom whose why will with within without would yes yet you your required requires require likely unlikely later
+    related relation relations increase increases increased increasing decrease decreases decreased decreasing high
+    higher low lower compared comparable greater better worse promote promotes involve involved involves induce
+    induces induced enhance enhances enhanced reduce reduces reduced reducing affect affects contribute contributes
+    positive negative presence absence vivo vitro following years year evidence suggest suggests suggested
+    analysis evaluation assess against say says research question""".split()
+)
+_EDGES = "\"'`()[]{}<>.,;:!?…“”‘’*"
+_SUFFIXES = (
+    "ational", "ations", "ation", "ments", "ment", "ities", "ity", "ings", "ing", "ions", "ion", "ives", "ive",
+    "ness", "ally", "ies", "ied", "ers", "es", "ed", "ly", "er", "al", "s", "e", "y",
+)  # fmt: skip
+
+
+class Term(NamedTuple):
+    """A content word of a query, how rare it is, and the words of the passage that meet it, or None."""
+
+    word: str
+    weight: float
+    quote: str | None
+
+
+def compose_trace(query: str, passage: str, weights: Mapping[str, float]) -> str:
+    """The reasoning about a pair. `weights` are the rarities of stems, see `weigh_stems`."""
+    chance = random.Random(f"{query}\n{passage}")  # noqa: S311 - wording, not a secret
+    terms = find_terms(query, passage, weights)
+    parts = [_open(query, terms, chance), _list_terms(terms, chance), _conclude(terms, chance)]
+    if len(terms) < MOST_TERMS:
+        parts.insert(1, _quote_start(passage, chance))
+    return " ".join(part for part in parts if part)
+
+
+def find_terms(query: str, passage: str, weights: Mapping[str, float]) -> list[Term]:
+    """The rarest content words of a query, at most `MOST_TERMS`, in its order, each with what meets it."""
+    words = {stem(word): word for word in reversed(content_words(query))}
+    rare = sorted(words, key=lambda key: -_weight(key, weights))[:MOST_TERMS]
+    places = _index_words(passage.split())
+    ordered = [key for key in dict.fromkeys(map(stem, content_words(query))) if key in rare]
+    return [Term(words[key], _weight(key, weights), _quote(passage.split(), places.get(key))) for key in ordered]
+
+
+def coverage(terms: Sequence[Term]) -> float:
+    """The share of the terms that the passage meets, rare ones counting more; 0 without terms."""
+    total = sum(term.weight for term in terms)
+    return sum(term.weight for term in terms if term.quote) / total if total else 0.0
+
+
+def weigh_stems(texts: Iterable[str]) -> dict[str, float]:
+    """How rare each stem is in `texts`: the logarithm of one in how many texts have it."""
+    texts = list(texts)
+    counts = Counter(key for text in texts for key in {stem(word) for word in content_words(text)})
+    return {key: math.log((1 + len(texts)) / count) for key, count in counts.items()}
+
+
+def content_words(text: str) -> list[str]:
+    """The words of a text without punctuation around them and without stopwords."""
+    words = [word.strip(_EDGES) for word in text.split()]
+    return [word for word in words if re.search(r"\w", word) and word.lower() not in STOPWORDS]
+
+
+@lru_cache(maxsize=None)
+def stem(word: str) -> str:
+    """A word in small letters without its ending, so that `mutations` meets `mutation`."""
+    word = word.strip(_EDGES).lower().removesuffix("'s").removesuffix("’s")
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= (3 if suffix == "s" else 4):
+            return word.removesuffix(suffix)
+    return word
+
+
+def _weight(key: str, weights: Mapping[str, float]) -> float:
+    return weights.get(key, max(weights.values(), default=1.0))
+
+
+def _index_words(words: Sequence[str]) -> dict[str, int]:
+    """Stem → the first place where it stands; parts of hyphenated words count where nothing else does."""
+    places: dict[str, int] = {}
+    for place, word in enumerate(words):
+        places.setdefault(stem(word), place)
+    for place, word in enumerate(words):
+        for part in re.split(r"[-/–]", word):
+            places.setdefault(stem(part), place)
+    return places
+
+
+def _quote(words: Sequence[str], place: int | None) -> str | None:
+    """Up to `QUOTED_WORDS` words from `place` on, no further than its phrase goes."""
+    if place is None:
+        return None
+    return _cut_phrase(words[place : place + QUOTED_WORDS])
+
+
+def _cut_phrase(words: Sequence[str]) -> str:
+    """The words up to the first that ends in a punctuation mark, without marks around them."""
+    end = next((place for place, word in enumerate(words) if word[-1] in ".,;:!?"), len(words) - 1)
+    return " ".join(words[: end + 1]).strip(_EDGES)
+
+
+def _open(query: str, terms: Sequence[Term], chance: random.Random) -> str:
+    """What is asked for: the two rarest terms, in words that fit the form of the query."""
+    rare = sorted(terms, key=lambda term: -term.weight)[:2]
+    named = " and ".join(term.word for term in terms if term in rare)
+    if not named:
+        return "The query names nothing in particular."
+    if query.rstrip().endswith("?"):
+        ways = ["The question is about {}.", "It asks about {}.", "The question asks for {}."]
+    elif len(query.split()) > MOST_TERMS:
+        ways = ["The claim is about {}.", "The query speaks of {}.", "This is a claim on {}."]
+    else:
+        ways = ["The query looks for {}.", "The query is on {}."]
+    return chance.choice(ways).format(named)
+
+
+def _quote_start(passage: str, chance: random.Random) -> str:
+    words = _cut_phrase(passage.split()[:OPENING_WORDS])
+    return chance.choice(['The passage begins with "{}".', 'The passage starts: "{}".']).format(words)
+
+
+def _list_terms(terms: Sequence[Term], chance: random.Random) -> str:
+    """Each term, and what meets it. The term comes first, then whether it is there."""
+    if len(terms) < MOST_TERMS:
+        found = ['for {0} it has "{1}"', 'on {0} it says "{1}"']
+        missing = ["for {0} it has nothing", "on {0} it says nothing"]
+        ways = [(found if term.quote else missing)[chance.randrange(2)].format(*term[::2]) for term in terms]
+        return "; ".join(ways)[:1].upper() + "; ".join(ways)[1:] + "." if ways else ""
+    return " ".join(f'{term.word} is met: "{term.quote}".' if term.quote else f"{term.word} is missing." for term in terms)
+
+
+def _conclude(terms: Sequence[Term], chance: random.Random) -> str:
+    """How much of what is asked the passage meets, in words, and the rarest term that it leaves out."""
+    share = coverage(terms)
+    missing = max((term for term in terms if not term.quote), key=lambda term: term.weight, default=None)
+    left_out = missing.word if missing else ""
+    if not missing:
+        ways = ["So all of it is there.", "The passage meets every part of it."]
+    elif share >= 0.6:
+        ways = ["So most of it is there, only {} is not.", "Most parts meet, but {} does not."]
+    elif share >= 0.25:
+        ways = ["So a part of it is there, but not {}.", "Only some parts meet, and {} does not."]
+    else:
+        ways = ["So next to nothing of it is there.", "Hardly any part meets, above all not {}."]
+    return chance.choice(ways).format(left_out)
