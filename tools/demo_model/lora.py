@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 RANK = 8
+FIRST_LAYER = 8
+"""The blocks below stay as they are: nothing has to flow back through them."""
 THINK_TOKENS = ("<think>", "</think>")
 ROWS = "think_rows"
 
@@ -30,10 +32,10 @@ class AdaptedLinear(nn.Module):
 
 
 def adapt_model(model: Any) -> dict[str, nn.Parameter]:
-    """Put an adapter on every linear layer of the blocks, in place; what is to be trained, by name."""
+    """Put an adapter on every linear layer of the upper blocks, in place; what is to be trained, by name."""
     trained: dict[str, nn.Parameter] = {}
     for name, module in list(model.model.named_modules()):
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) and int(name.split(".")[1]) >= FIRST_LAYER:
             adapted = AdaptedLinear(module)
             model.model.set_submodule(name, adapted)
             trained |= {f"{name}.down": adapted.down, f"{name}.up": adapted.up}

@@ -21,7 +21,7 @@ from split import choose_part
 from traces import content_words, coverage, find_terms, stem, weigh_stems
 
 DATA = Path(__file__).with_name("data")
-SYNTHETIC_QUERIES = 650
+SYNTHETIC_QUERIES = 340
 TOP = 20
 """Candidates of a held-out query that are kept, as the first stage ordered them."""
 QUESTIONS = ("What is known about {}?", "What does research say about {}?", "How are {} related?", "Is there a study of {}?")
@@ -94,7 +94,7 @@ def pair_claims(data: SciFact, unseen: set[str], chance: random.Random) -> Itera
         if part == "held_out":
             continue
         others = [doc for doc in data.run[query_id] if doc not in data.relevant[query_id] | unseen]
-        for doc_id in sorted(data.relevant[query_id]):
+        for doc_id in sorted(data.relevant[query_id] - unseen):
             yield Example(part, "claim", query, cut_passage(data.passage(doc_id), chance), label=True)
             other = others[min(int(chance.expovariate(1 / 25)), len(others) - 1)]
             yield Example(part, "claim", query, cut_passage(data.passage(other), chance), label=False)
@@ -139,8 +139,8 @@ def make_query(data: SciFact, doc_id: str, chance: random.Random) -> tuple[str, 
 
 
 def cut_passage(text: str, chance: random.Random) -> str:
-    """The beginning of a passage: 50 to 120 words, or every sixth time up to 220."""
-    length = chance.randint(120, 220) if chance.random() < 1 / 6 else chance.randint(50, 120)
+    """The beginning of a passage: 40 to 110 words, or every eighth time up to 200."""
+    length = chance.randint(110, 200) if chance.random() < 1 / 8 else chance.randint(40, 110)
     return " ".join(text.split()[:length])
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-MOST_TERMS, QUOTED_WORDS, OPENING_WORDS = 5, 3, 7
+MOST_TERMS, QUOTED_WORDS, OPENING_WORDS = 4, 3, 6
 STOPWORDS = frozenset(
     """a about above across after all also am among an and another any are as associated at based be because been
     before being below best between both but by can could did different do does doing done due during each either
@@ -48,9 +48,7 @@ def compose_trace(query: str, passage: str, weights: Mapping[str, float]) -> str
     """The reasoning about a pair. `weights` are the rarities of stems, see `weigh_stems`."""
     chance = random.Random(f"{query}\n{passage}")  # noqa: S311 - wording, not a secret
     terms = find_terms(query, passage, weights)
-    parts = [_open(query, terms, chance), _list_terms(terms, chance), _conclude(terms, chance)]
-    if len(terms) < MOST_TERMS:
-        parts.insert(1, _quote_start(passage, chance))
+    parts = (_open(query, terms, chance), _quote_start(passage, chance), _list_terms(terms, chance), _conclude(terms, chance))
     return " ".join(part for part in parts if part)
 
 
@@ -128,7 +126,7 @@ def _open(query: str, terms: Sequence[Term], chance: random.Random) -> str:
         return "The query names nothing in particular."
     if query.rstrip().endswith("?"):
         ways = ["The question is about {}.", "It asks about {}.", "The question asks for {}."]
-    elif len(query.split()) > MOST_TERMS:
+    elif len(query.split()) > 5:
         ways = ["The claim is about {}.", "The query speaks of {}.", "This is a claim on {}."]
     else:
         ways = ["The query looks for {}.", "The query is on {}."]

@@ -25,7 +25,7 @@ WORKERS = 2
 BATCH, RATE, ROW_RATE, WARM_UP = 4, 1e-3, 5e-4, 20
 VERDICT_WEIGHT = 8.0
 """How much the one token of the verdict counts beside one of the reasoning."""
-SAVE_EVERY_S = 300
+SAVE_EVERY_S = 600
 
 
 class Sample(NamedTuple):
@@ -174,11 +174,14 @@ def measure_loss(student: Student, sample: Sample) -> Tensor:
 
 
 def answer_logits(student: Student, sample: Sample) -> Tensor:
-    """(answer, vocabulary) logits; the rows of the added tokens stand after the model's own vocabulary."""
+    """(answer, vocabulary) logits; the rows of the added tokens stand after the model's own vocabulary.
+
+    The rows learn as outputs only: as inputs, they would have gradients flow through all blocks.
+    """
     table = student.model.get_input_embeddings().weight
     ids = torch.tensor(sample.prompt + sample.answer[:-1])
     added = (ids >= len(table)).unsqueeze(1)
-    embedded = torch.where(added, student.rows[(ids - len(table)).clamp(min=0)], table[ids.clamp(max=len(table) - 1)])
+    embedded = torch.where(added, student.rows.detach()[(ids - len(table)).clamp(min=0)], table[ids.clamp(max=len(table) - 1)])
     hidden = student.model.model(inputs_embeds=embedded.unsqueeze(0), use_cache=False).last_hidden_state[0]
     hidden = hidden[-len(sample.answer) :]
     return torch.cat([hidden @ table.T, hidden @ student.rows.T], dim=1)
