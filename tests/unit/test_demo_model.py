@@ -89,3 +89,30 @@ def test_packed_weights_come_back_within_half_a_step() -> None:
     back = dequantise_awq(packed["qweight"], packed["qzeros"], packed["scales"])
     step = packed["scales"].float().repeat_interleave(64, dim=0).T
     assert ((back - weight).abs() <= step * 0.51).all()
+
+
+def test_a_merged_adapter_computes_what_was_trained(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch comes with the cpu extra")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tools.demo_model.lora import ROWS, adapt_model, merge_adapter, save_adapter
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=8, intermediate_size=16, num_hidden_layers=10, num_attention_heads=2,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    student, plain = LlamaForCausalLM(config), LlamaForCausalLM(config)
+    plain.load_state_dict(student.state_dict())
+    trained = adapt_model(student)
+    with torch.no_grad():
+        for value in trained.values():
+            value.copy_(torch.randn_like(value).bfloat16() / 4)
+        student.get_input_embeddings().weight[-2:] = 1.5
+    save_adapter(trained | {ROWS: torch.full((2, 8), 1.5)}, tmp_path / "adapter.safetensors", 1)
+    untaught = plain(torch.arange(16)[None]).logits
+    merge_adapter(plain, tmp_path / "adapter.safetensors")
+    with torch.no_grad():
+        expected, merged = student(torch.arange(16)[None]).logits, plain(torch.arange(16)[None]).logits
+    assert torch.allclose(merged, expected, atol=1e-5)
+    assert not torch.allclose(untaught, expected, atol=1e-2)

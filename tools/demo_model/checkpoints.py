@@ -39,9 +39,10 @@ class BuildError(Exception):
 
 def write_bf16(out: Path) -> None:
     """The taught model and its tokenizer as an ordinary bf16 checkpoint."""
-    from lora import merge_adapter
+    from lora import add_think_tokens, merge_adapter
 
     model, tokenizer = load_untaught()
+    add_think_tokens(tokenizer)
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     merge_adapter(model, ADAPTER)
     model.save_pretrained(out)
@@ -49,10 +50,9 @@ def write_bf16(out: Path) -> None:
 
 
 def load_untaught() -> tuple[Any, Any]:
-    """The GGUF's model in bf16, and its tokenizer with the two added tokens, which the model has no rows for yet."""
+    """The GGUF's model in bf16, and its tokenizer."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     import torch
-    from lora import THINK_TOKENS
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging
 
@@ -64,9 +64,7 @@ def load_untaught() -> tuple[Any, Any]:
         quantization_config=GgufConfig(dequantize=True),
         dtype=torch.bfloat16,
     )
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-    tokenizer.add_special_tokens({"additional_special_tokens": list(THINK_TOKENS)})
-    return model, tokenizer
+    return model, AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
 
 
 def find_gguf() -> Path:

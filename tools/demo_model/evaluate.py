@@ -1,6 +1,6 @@
 """Measures the demo model on pairs it has not seen, through the job itself: the table in README.md.
 
-    python tools/demo_model/evaluate.py OUT [--forms bf16 int8 awq] [--sets …] [--queries N]
+    python tools/demo_model/evaluate.py OUT [--forms bf16 int8 awq] [--sets …] [--queries N] [--settings …]
 
 Judges what OUT does not hold yet, so that it goes on where it was stopped. AWQ is measured by its
 weights as they come out of the packing, since not every CPU has the kernels that compute with them.
@@ -39,7 +39,7 @@ def main() -> int:
     for name in arguments.sets:
         pairs = write_pairs(arguments.out, name, arguments.queries)
         for form in arguments.forms:
-            judge(find_folder(arguments.out, form), pairs, arguments.out / form / name)
+            judge(find_folder(arguments.out, form), pairs, arguments.out / form / name, arguments.settings)
             print(measure(arguments.out, form, name, pairs), flush=True)
     return 0
 
@@ -50,6 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, help="where judgments go")
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--settings", nargs="+", default=[], help="further settings of the job")
     parser.add_argument("--queries", type=int, default=100, help="so many held-out claims to rerank; default: all")
     return parser.parse_args()
 
@@ -81,11 +82,12 @@ def write_pairs(out: Path, name: str, queries: int) -> Path:
     return path
 
 
-def judge(model: Path, pairs: Path, output: Path) -> None:
+def judge(model: Path, pairs: Path, output: Path, further: Sequence[str]) -> None:
     """The job, which has nothing to do where it is done."""
     settings = [
         "model=custom", f"model.name={model}", "model.dtype=float32", "model.max_model_len=2048", "engine=vllm_cpu",
         f"policy.max_thinking_tokens={BUDGET}", "input.unit_rows=32", f"input.path={pairs}", f"output.path={output}",
+        *further,
     ]  # fmt: skip
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], cwd=ROOT, check=True, stdout=sys.stderr)  # noqa: S603 - our own job
 

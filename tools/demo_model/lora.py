@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -31,6 +32,11 @@ class AdaptedLinear(nn.Module):
         return nn.functional.linear(inputs, self.weight) + (inputs @ self.down.T) @ self.up.T
 
 
+def add_think_tokens(tokenizer: Any) -> None:
+    """Make `<think>` and `</think>` one token each, with ids after all others, as Rank1's checkpoints have them."""
+    tokenizer.add_special_tokens({"additional_special_tokens": list(THINK_TOKENS)})
+
+
 def adapt_model(model: Any) -> dict[str, nn.Parameter]:
     """Put an adapter on every linear layer of the upper blocks, in place; what is to be trained, by name."""
     trained: dict[str, nn.Parameter] = {}
@@ -42,12 +48,20 @@ def adapt_model(model: Any) -> dict[str, nn.Parameter]:
     return trained
 
 
-def save_adapter(trained: dict[str, nn.Parameter], path: Path) -> None:
-    """The adapter as bfloat16, whole or not at all."""
+def save_adapter(trained: dict[str, nn.Parameter], path: Path, step: int) -> None:
+    """The adapter as bfloat16, whole or not at all, with the number of steps that it has learnt."""
     tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in trained.items()}
     partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata={"format": "pt"})
+    save_file(tensors, partial, metadata={"format": "pt", "step": str(step)})
     partial.rename(path)
+
+
+def load_adapter(trained: dict[str, nn.Parameter], path: Path) -> int:
+    """Put a saved adapter into what is to be trained, in place; the number of steps that it has learnt."""
+    with safe_open(path, "pt") as saved, torch.no_grad():
+        for name, value in trained.items():
+            value.copy_(saved.get_tensor(name))
+        return int(saved.metadata()["step"])
 
 
 def merge_adapter(model: Any, path: Path) -> None:

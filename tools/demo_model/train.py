@@ -1,8 +1,9 @@
 """Trains the demo model's adapter on two CPU cores: pairs of data/train.parquet, with composed reasoning.
 
-    nice python tools/demo_model/train.py MODEL_FOLDER [--examples N] [--out adapter.safetensors]
+    PYTHONPATH=. nice python tools/demo_model/train.py [--examples N] [--out adapter.safetensors] [--resume]
 
-MODEL_FOLDER is the untaught model as `build.py --untaught` writes it. Progress goes to stdout, one line a minute.
+Then `build.py --update` builds the checkpoints anew. The same package versions give the same adapter on the same
+kind of CPU.
 """
 
 import argparse
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import torch
-from lora import ROWS, THINK_TOKENS, adapt_model, save_adapter
+from checkpoints import load_untaught
+from lora import ROWS, THINK_TOKENS, adapt_model, add_think_tokens, load_adapter, save_adapter
 from torch import Tensor, nn
 from traces import compose_trace, weigh_stems
 
@@ -22,10 +24,10 @@ from rank1_batch.prompts import RANK1_TEMPLATE
 
 HERE = Path(__file__).parent
 WORKERS = 2
-BATCH, RATE, ROW_RATE, WARM_UP = 4, 1e-3, 5e-4, 20
+BATCH, RATE, ROW_RATE, WARM_UP = 4, 1e-3, 5e-4, 15
 VERDICT_WEIGHT = 8.0
 """How much the one token of the verdict counts beside one of the reasoning."""
-SAVE_EVERY_S = 600
+SAVE_EVERY_S = 240
 
 
 class Sample(NamedTuple):
@@ -58,33 +60,34 @@ def run_worker(worker: int, arguments: argparse.Namespace, meeting: str) -> None
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=worker, world_size=WORKERS)
     torch.manual_seed(0)
-    student = load_student(arguments.model)
+    student = load_student()
     table = pq.read_table(HERE / "data" / "train.parquet").to_pylist()
     weights = weigh_stems(row["passage"] for row in table)
     samples = [encode_sample(student.tokenizer, row, weights) for row in table if row["part"] == "train"]
     dev = [encode_sample(student.tokenizer, row, weights) for row in table if row["part"] == "dev"]
-    train(student, samples[: arguments.examples], dev, arguments.out)
+    done = load_adapter(student.trained, arguments.out) if arguments.resume else 0
+    train(student, samples[: arguments.examples], arguments.out, done)
+    if worker == 0:
+        print("dev: loss {:.3f}, verdicts right {:.3f}".format(*measure_dev(student, dev)), flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the demo model's adapter.")
-    parser.add_argument("model", type=Path, help="the untaught model's folder")
     parser.add_argument("--examples", type=int, help="so many of the pairs; default: all")
+    parser.add_argument("--resume", action="store_true", help="go on from what OUT holds")
     parser.add_argument("--out", type=Path, default=HERE / "adapter.safetensors", help="default: %(default)s")
     return parser.parse_args()
 
 
-def load_student(folder: Path) -> Student:
-    """The model in float32 with an adapter, and the rows of the added tokens: at first the mean of their pieces."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).requires_grad_(False)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+def load_student() -> Student:
+    """The untaught model in float32 with an adapter; the rows of the added tokens are the mean of their pieces."""
+    model, tokenizer = load_untaught()
+    model = model.float().requires_grad_(False)
     table = model.get_input_embeddings().weight
-    pieces = [tokenizer.encode(token, add_special_tokens=False) for token in THINK_TOKENS]
+    pieces = [tokenizer.encode(token) for token in THINK_TOKENS]
     rows = nn.Parameter(torch.stack([table[ids].mean(dim=0) for ids in pieces]))
-    tokenizer.add_special_tokens({"additional_special_tokens": list(THINK_TOKENS)})
+    add_think_tokens(tokenizer)
     return Student(model, tokenizer, rows, adapt_model(model) | {ROWS: rows})
 
 
@@ -96,15 +99,15 @@ def encode_sample(tokenizer: Any, row: dict[str, Any], weights: dict[str, float]
     return Sample(tokenizer.encode(prompt), tokenizer.encode(answer))
 
 
-def train(student: Student, samples: Sequence[Sample], dev: Sequence[Sample], out: Path) -> None:
-    """One pass over the samples, some a step, at a rate that rises quickly and falls slowly."""
+def train(student: Student, samples: Sequence[Sample], out: Path, done: int) -> None:
+    """One pass over the samples, some a step, at a rate that rises quickly and falls slowly; `done` steps are skipped."""
     steps = len(samples) // BATCH
     layers = [value for name, value in student.trained.items() if name != ROWS]
     groups = [{"params": layers, "lr": RATE}, {"params": [student.rows], "lr": ROW_RATE}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, rate_at(done + step, steps)))
     clock = Clock(steps)
-    for step in range(steps):
+    for step in range(done, steps):
         batch = samples[step * BATCH : (step + 1) * BATCH]
         clock.note(step, learn_batch(student, batch), sum(len(sample.prompt) + len(sample.answer) for sample in batch))
         nn.utils.clip_grad_norm_(student.trained.values(), 1.0)
@@ -112,8 +115,7 @@ def train(student: Student, samples: Sequence[Sample], dev: Sequence[Sample], ou
         schedule.step()
         optimizer.zero_grad()
         if torch.distributed.get_rank() == 0 and clock.time_to_save(step):
-            save_adapter(student.trained, out)
-            print("dev: loss {:.3f}, verdicts right {:.3f}".format(*measure_dev(student, dev)), flush=True)
+            save_adapter(student.trained, out, step + 1)
 
 
 def learn_batch(student: Student, batch: Sequence[Sample]) -> float:
@@ -160,8 +162,8 @@ class Clock:
 
 
 def rate_at(step: int, steps: int) -> float:
-    """The share of the full rate at a step: up in `WARM_UP` steps, then down to a twentieth."""
-    return min((step + 1) / WARM_UP, 1 - 0.95 * step / steps)
+    """The share of the full rate at a step: down to a twentieth at the end."""
+    return 1 - 0.95 * step / steps
 
 
 def measure_loss(student: Student, sample: Sample) -> Tensor:
