@@ -94,7 +94,7 @@ def write_quantised(
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(source, out, ignore=shutil.ignore_patterns(WEIGHTS, STAMP), dirs_exist_ok=True)
-    tensors: dict[str, "Tensor"] = {}
+    tensors: dict[str, Tensor] = {}
     for name, tensor in load_file(source / WEIGHTS).items():
         if name.endswith("_proj.weight"):
             tensors |= quantise(name.removesuffix("weight"), tensor)
@@ -155,7 +155,13 @@ INT8_CONFIG = {
         "group_0": {
             "targets": ["Linear"],
             "weights": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False},
-            "input_activations": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True},
+            "input_activations": {
+                "num_bits": 8,
+                "type": "int",
+                "symmetric": True,
+                "strategy": "token",
+                "dynamic": True,
+            },
         }
     },
     "ignore": ["lm_head"],
@@ -191,7 +197,11 @@ def unpack_awq(source: Path, out: Path) -> None:
 def dequantise_awq(qweight: "Tensor", qzeros: "Tensor", scales: "Tensor") -> "Tensor":
     """(out, in) float32: scale · (q - zero)."""
     steps = unpack_channels(qweight).float().unflatten(0, (-1, GROUP_SIZE))
-    return ((steps - unpack_channels(qzeros).float().unsqueeze(1)) * scales.float().unsqueeze(1)).flatten(0, 1).T.contiguous()
+    return (
+        ((steps - unpack_channels(qzeros).float().unsqueeze(1)) * scales.float().unsqueeze(1))
+        .flatten(0, 1)
+        .T.contiguous()
+    )
 
 
 def unpack_channels(packed: "Tensor") -> "Tensor":

@@ -22,7 +22,8 @@ from checkpoints import unpack_awq
 from traces import content_words, stem
 
 from rank1_batch.evaluation import Qrels, measure_first_stage, measure_ranking, read_qrels
-from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, TITLE, TRACE
+from rank1_batch.judging import Finish
+from rank1_batch.schema import DOC_ID, FINISH, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, TITLE, TRACE
 
 ROOT = Path(__file__).parents[2]
 HELD_OUT = Path(__file__).with_name("data") / "held_out.parquet"
@@ -39,8 +40,9 @@ def main() -> int:
     for name in arguments.sets:
         pairs = write_pairs(arguments.out, name, arguments.queries)
         for form in arguments.forms:
-            judge(find_folder(arguments.out, form), pairs, arguments.out / form / name, arguments.settings)
-            print(measure(arguments.out, form, name, pairs), flush=True)
+            output = arguments.out / form / pairs.stem
+            judge(find_folder(arguments.out, form), pairs, output, arguments.settings)
+            print(measure(form, name, pairs, output), flush=True)
     return 0
 
 
@@ -51,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--settings", nargs="+", default=[], help="further settings of the job")
-    parser.add_argument("--queries", type=int, default=100, help="so many held-out claims to rerank; default: all")
+    parser.add_argument("--queries", type=int, default=1000, help="so many held-out claims; default: all")
     return parser.parse_args()
 
 
@@ -71,12 +73,10 @@ def write_pairs(out: Path, name: str, queries: int) -> Path:
     if name == "noveleval":
         return NOVELEVAL / "pairs"
     table = pq.read_table(HELD_OUT)
-    if name == "balanced":
-        table = table.filter(pc.field("balanced"))
-    else:
-        chosen = sorted(set(table[QUERY_ID].to_pylist()))[:queries]
-        table = table.filter((pc.field(FIRST_STAGE_RANK) <= DEPTH) & pc.field(QUERY_ID).isin(chosen))
-    path = out / "pairs" / f"{name}_{queries if name == 'scifact' else 'all'}.parquet"
+    chosen = sorted(set(table[QUERY_ID].to_pylist()))[:queries]
+    part = pc.field("balanced") if name == "balanced" else pc.field(FIRST_STAGE_RANK) <= DEPTH
+    table = table.filter(part & pc.field(QUERY_ID).isin(chosen))
+    path = out / "pairs" / f"{name}_{len(chosen)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(table, path)
     return path
@@ -92,18 +92,19 @@ def judge(model: Path, pairs: Path, output: Path, further: Sequence[str]) -> Non
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], cwd=ROOT, check=True, stdout=sys.stderr)  # noqa: S603 - our own job
 
 
-def measure(out: Path, form: str, name: str, pairs: Path) -> str:
+def measure(form: str, name: str, pairs: Path, output: Path) -> str:
     """One line of the table."""
-    judged = pq.read_table(out / form / name / "judgments")
-    texts = pq.read_table(pairs)
-    rows = judged.join(texts.drop_columns([FIRST_STAGE_RANK, "first_stage_score"][: 1 + (name == "noveleval")]), [QUERY_ID, DOC_ID]).to_pylist()
+    texts = pq.read_table(pairs).to_pylist()
+    by_id = {(row[QUERY_ID], row[DOC_ID]): row for row in texts}
+    judged = pq.read_table(output / "judgments").to_pylist()
+    rows = [by_id[row[QUERY_ID], row[DOC_ID]] | row for row in judged]
     shares = [
-        share(row["finish"] == "complete" for row in rows),
+        share(row[FINISH] == Finish.COMPLETE for row in rows),
         share(names_both(row) for row in rows),
         share(true for row in rows for true in check_quotes(row)),
         share(row[LABEL] == row["relevant"] for row in rows) if name == "balanced" else "",
     ]
-    ranked = ["", ""] if name == "balanced" else measure_order(out / form / name, find_qrels(name))
+    ranked = ["", ""] if name == "balanced" else measure_order(output, find_qrels(name))
     return f"| {form} | {name}, {len(rows)} | " + " | ".join([*shares, *ranked]) + " |"
 
 

@@ -24,11 +24,12 @@ class AdaptedLinear(nn.Module):
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
-        self.weight = base.weight.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+        self.weight = base.weight.requires_grad_(False)
         self.down = nn.Parameter(torch.randn(RANK, base.in_features) / base.in_features**0.5)
         self.up = nn.Parameter(torch.zeros(base.out_features, RANK))
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """(…, in) → (…, out)."""
         return nn.functional.linear(inputs, self.weight) + (inputs @ self.down.T) @ self.up.T
 
 

@@ -24,7 +24,12 @@ DATA = Path(__file__).with_name("data")
 SYNTHETIC_QUERIES = 340
 TOP = 20
 """Candidates of a held-out query that are kept, as the first stage ordered them."""
-QUESTIONS = ("What is known about {}?", "What does research say about {}?", "How are {} related?", "Is there a study of {}?")
+QUESTIONS = (
+    "What is known about {}?",
+    "What does research say about {}?",
+    "How are {} related?",
+    "Is there a study of {}?",
+)
 
 
 class Example(NamedTuple):

@@ -9,27 +9,13 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 MOST_TERMS, QUOTED_WORDS, OPENING_WORDS = 4, 3, 6
-STOPWORDS = frozenset(
-    """a about above across after all also am among an and another any are as associated at based be because been
-    before being below best between both but by can could did different do does doing done due during each either
-    else etc ever every few for from further get give given had has have having he her hers him his how however i if
-    in into is it its just kind known large lead leads less like made main make makes many may me might more most
-    much must my new no nor not now of off often on once one ones only or other our out over own per play plays
-    possible reported result results role same several shall she should show shown shows significant significantly
-    since so some study such than that the their them then there these they this those through thus to too total
-    two under until up upon use used uses using various very via was we well were what when where which while who
-    whom whose why will with within without would yes yet you your required requires require likely unlikely later
-    related relation relations increase increases increased increasing decrease decreases decreased decreasing high
-    higher low lower compared comparable greater better worse promote promotes involve involved involves induce
-    induces induced enhance enhances enhanced reduce reduces reduced reducing affect affects contribute contributes
-    positive negative presence absence vivo vitro following years year evidence suggest suggests suggested
-    analysis evaluation assess against say says research question""".split()
-)
-_EDGES = "\"'`()[]{}<>.,;:!?…“”‘’*"
+STOPWORDS = frozenset(Path(__file__).with_name("stopwords.txt").read_text().split())
+_EDGES = "\"'`()[]{}<>.,;:!?…“”\u2018\u2019*"
 _SUFFIXES = (
     "ational", "ations", "ation", "ments", "ment", "ities", "ity", "ings", "ing", "ions", "ion", "ives", "ive",
     "ness", "ally", "ies", "ied", "ers", "es", "ed", "ly", "er", "al", "s", "e", "y",
@@ -48,7 +34,12 @@ def compose_trace(query: str, passage: str, weights: Mapping[str, float]) -> str
     """The reasoning about a pair. `weights` are the rarities of stems, see `weigh_stems`."""
     chance = random.Random(f"{query}\n{passage}")  # noqa: S311 - wording, not a secret
     terms = find_terms(query, passage, weights)
-    parts = (_open(query, terms, chance), _quote_start(passage, chance), _list_terms(terms, chance), _conclude(terms, chance))
+    parts = (
+        _open(query, terms, chance),
+        _quote_start(passage, chance),
+        _list_terms(terms, chance),
+        _conclude(terms, chance),
+    )
     return " ".join(part for part in parts if part)
 
 
@@ -80,10 +71,10 @@ def content_words(text: str) -> list[str]:
     return [word for word in words if re.search(r"\w", word) and word.lower() not in STOPWORDS]
 
 
-@lru_cache(maxsize=None)
+@cache
 def stem(word: str) -> str:
     """A word in small letters without its ending, so that `mutations` meets `mutation`."""
-    word = word.strip(_EDGES).lower().removesuffix("'s").removesuffix("’s")
+    word = word.strip(_EDGES).lower().removesuffix("'s").removesuffix("\u2019s")
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= (3 if suffix == "s" else 4):
             return word.removesuffix(suffix)
@@ -100,7 +91,7 @@ def _index_words(words: Sequence[str]) -> dict[str, int]:
     for place, word in enumerate(words):
         places.setdefault(stem(word), place)
     for place, word in enumerate(words):
-        for part in re.split(r"[-/–]", word):
+        for part in re.split(r"[-/\u2013]", word):
             places.setdefault(stem(part), place)
     return places
 
@@ -145,7 +136,9 @@ def _list_terms(terms: Sequence[Term], chance: random.Random) -> str:
         missing = ["for {0} it has nothing", "on {0} it says nothing"]
         ways = [(found if term.quote else missing)[chance.randrange(2)].format(*term[::2]) for term in terms]
         return "; ".join(ways)[:1].upper() + "; ".join(ways)[1:] + "." if ways else ""
-    return " ".join(f'{term.word} is met: "{term.quote}".' if term.quote else f"{term.word} is missing." for term in terms)
+    return " ".join(
+        f'{term.word} is met: "{term.quote}".' if term.quote else f"{term.word} is missing." for term in terms
+    )
 
 
 def _conclude(terms: Sequence[Term], chance: random.Random) -> str:

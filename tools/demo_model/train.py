@@ -100,12 +100,14 @@ def encode_sample(tokenizer: Any, row: dict[str, Any], weights: dict[str, float]
 
 
 def train(student: Student, samples: Sequence[Sample], out: Path, done: int) -> None:
-    """One pass over the samples, some a step, at a rate that rises quickly and falls slowly; `done` steps are skipped."""
+    """One pass over the samples, some a step, at a rate that rises quickly and falls slowly, from step `done` on."""
     steps = len(samples) // BATCH
     layers = [value for name, value in student.trained.items() if name != ROWS]
     groups = [{"params": layers, "lr": RATE}, {"params": [student.rows], "lr": ROW_RATE}]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / WARM_UP, rate_at(done + step, steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / WARM_UP, rate_at(done + step, steps))
+    )
     clock = Clock(steps)
     for step in range(done, steps):
         batch = samples[step * BATCH : (step + 1) * BATCH]
@@ -134,7 +136,9 @@ def learn_batch(student: Student, batch: Sequence[Sample]) -> float:
 def share_out(batch: Sequence[Sample]) -> list[list[Sample]]:
     """A batch for two processes, so that both have about as many tokens: by length 0 3 4 7 and 1 2 5 6."""
     ordered = sorted(batch, key=lambda sample: len(sample.prompt) + len(sample.answer))
-    return [[sample for place, sample in enumerate(ordered) if (place % 4 in {0, 3}) == first] for first in (True, False)]
+    return [
+        [sample for place, sample in enumerate(ordered) if (place % 4 in {0, 3}) == first] for first in (True, False)
+    ]
 
 
 class Clock:
@@ -183,7 +187,9 @@ def answer_logits(student: Student, sample: Sample) -> Tensor:
     table = student.model.get_input_embeddings().weight
     ids = torch.tensor(sample.prompt + sample.answer[:-1])
     added = (ids >= len(table)).unsqueeze(1)
-    embedded = torch.where(added, student.rows.detach()[(ids - len(table)).clamp(min=0)], table[ids.clamp(max=len(table) - 1)])
+    embedded = torch.where(
+        added, student.rows.detach()[(ids - len(table)).clamp(min=0)], table[ids.clamp(max=len(table) - 1)]
+    )
     hidden = student.model.model(inputs_embeds=embedded.unsqueeze(0), use_cache=False).last_hidden_state[0]
     hidden = hidden[-len(sample.answer) :]
     return torch.cat([hidden @ table.T, hidden @ student.rows.T], dim=1)
