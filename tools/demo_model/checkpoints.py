@@ -1,14 +1,13 @@
-"""What the demo model's checkpoints hold, and how each is written: taught bf16, AWQ int4, int8.
+"""What the demo model's checkpoints hold, and how each is written: taught bf16, and AWQ int4.
 
-The quantised ones load into vLLM as any other does: AWQ takes the code path of the rank1-*-awq
-checkpoints, and int8 runs on every CPU. torch is imported where it is used: most runs build nothing.
+Both load into vLLM as any other does; the second takes the code path of the rank1-*-awq
+checkpoints. torch is imported where it is used: most runs build nothing.
 """
 
 import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,30 +78,18 @@ def find_gguf() -> Path:
 
 def write_awq(source: Path, out: Path) -> None:
     """A copy of a bf16 checkpoint with the linear layers of its blocks as AWQ int4."""
-    write_quantised(source, out, quantise_awq, AWQ_CONFIG)
-
-
-def write_int8(source: Path, out: Path) -> None:
-    """A copy of a bf16 checkpoint with the linear layers of its blocks as int8, in the form of compressed-tensors."""
-    write_quantised(source, out, quantise_int8, INT8_CONFIG)
-
-
-def write_quantised(
-    source: Path, out: Path, quantise: Callable[[str, "Tensor"], dict[str, "Tensor"]], config: dict[str, Any]
-) -> None:
-    """A copy of a checkpoint with other tensors for its blocks' linear layers, and the config that says which."""
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(source, out, ignore=shutil.ignore_patterns(WEIGHTS, STAMP), dirs_exist_ok=True)
     tensors: dict[str, Tensor] = {}
     for name, tensor in load_file(source / WEIGHTS).items():
         if name.endswith("_proj.weight"):
-            tensors |= quantise(name.removesuffix("weight"), tensor)
+            tensors |= quantise_awq(name.removesuffix("weight"), tensor)
         else:
             tensors[name] = tensor
     save_file(tensors, out / WEIGHTS, metadata={"format": "pt"})
     path = out / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": config}, indent=2) + "\n")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": AWQ_CONFIG}, indent=2) + "\n")
 
 
 AWQ_CONFIG = {
@@ -145,36 +132,6 @@ def pack_channels(values: "Tensor") -> "Tensor":
     nibbles = values.unflatten(1, (-1, len(PACK_ORDER)))[:, :, list(PACK_ORDER)]
     shifts = torch.arange(0, 32, BITS, dtype=torch.int32)
     return (nibbles << shifts).sum(dim=2, dtype=torch.int32)
-
-
-INT8_CONFIG = {
-    "quant_method": "compressed-tensors",
-    "format": "int-quantized",
-    "quantization_status": "compressed",
-    "config_groups": {
-        "group_0": {
-            "targets": ["Linear"],
-            "weights": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False},
-            "input_activations": {
-                "num_bits": 8,
-                "type": "int",
-                "symmetric": True,
-                "strategy": "token",
-                "dynamic": True,
-            },
-        }
-    },
-    "ignore": ["lm_head"],
-}
-"""How the weights are stored, in the words of compressed-tensors: int8, and activations rounded token by token."""
-
-
-def quantise_int8(prefix: str, weight: "Tensor") -> dict[str, "Tensor"]:
-    """`weight` (out, in) in whole numbers from -127 to 127, and `weight_scale`, one a row."""
-    import torch
-
-    scale = weight.float().abs().amax(dim=1, keepdim=True).clamp(min=1e-6) / 127
-    return {f"{prefix}weight": (weight.float() / scale).round().to(torch.int8), f"{prefix}weight_scale": scale}
 
 
 def unpack_awq(source: Path, out: Path) -> None:

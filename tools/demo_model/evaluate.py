@@ -1,6 +1,6 @@
 """Measures the demo model on pairs it has not seen, through the job itself: the table in README.md.
 
-    python tools/demo_model/evaluate.py OUT [--forms bf16 int8 awq] [--sets …] [--queries N] [--settings …]
+    python tools/demo_model/evaluate.py OUT [--forms bf16 awq] [--sets …] [--queries N] [--settings …]
 
 Judges what OUT does not hold yet, so that it goes on where it was stopped. AWQ is measured by its
 weights as they come out of the packing, since not every CPU has the kernels that compute with them.
@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from build import AWQ, BF16, INT8, default_cache
+from build import AWQ, BF16, default_cache
 from checkpoints import unpack_awq
 from traces import content_words, stem
 
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 HELD_OUT = Path(__file__).with_name("data") / "held_out.parquet"
 NOVELEVAL = ROOT / "examples" / "noveleval"
 SETS = ("balanced", "noveleval", "scifact")
-FORMS = {"bf16": BF16, "int8": INT8, "awq": AWQ}
+FORMS = {"bf16": BF16, "awq": AWQ}
 DEPTH, BUDGET = 20, 256
 
 
