@@ -23,7 +23,7 @@ SETTINGS = [
     f"input.path={PAIRS}/part-0.parquet",
     f"output.path={OUTPUT}",
 ]
-QUERIES_SHOWN, PASSAGES_SHOWN = 2, 3
+QUERIES_SHOWN, BEST_SHOWN = 2, 2
 
 
 def main(argv: Sequence[str]) -> int:
@@ -66,7 +66,7 @@ def _query_table(rows: list[dict[str, Any]]) -> Table:
     for name in ("rank", "was", "score", "label"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage, and the reasoning about it")
-    for row in rows[:PASSAGES_SHOWN]:
+    for row in [*rows[:BEST_SHOWN], rows[-1]]:
         text = f"{_first(row[PASSAGE], 90)}\n[italic]{_first(row[TRACE], 400)}[/]"
         score = f"{row[SCORE]:.3f}"
         table.add_row(str(row["rank"]), str(row[FIRST_STAGE_RANK]), score, str(row[LABEL]).lower(), text)
