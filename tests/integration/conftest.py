@@ -50,7 +50,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo_model() -> Path:
     """The folder of the demo models, which `make model` builds."""
     cache = Path(os.environ.get("RANK1_BATCH_CACHE", Path.home() / ".cache" / "rank1_batch"))
-    assert (cache / "smollm2-135m-instruct-awq").is_dir(), "the demo model is missing: make model"
+    assert (cache / "smollm2-135m-rank1-awq").is_dir(), "the demo model is missing: make model"
     return cache
 
 

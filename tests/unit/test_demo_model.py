@@ -1,0 +1,120 @@
+"""The demo model's lessons are honest, and what it is measured on is not among them."""
+
+import re
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tools.demo_model.split import choose_part
+from tools.demo_model.traces import compose_trace, content_words, coverage, find_terms, stem, weigh_stems
+
+DATA = Path(__file__).parents[2] / "tools" / "demo_model" / "data"
+LESSONS = pq.read_table(DATA / "train.parquet").to_pylist()
+HELD_OUT = pq.read_table(DATA / "held_out.parquet").to_pylist()
+WORDS = st.sampled_from(
+    ["Gene", "genes", "binds", "the", "X-ray", "a", "3.5%", "(ALDH1),", "cancer?", "walking", "walks."]
+)
+TEXTS = st.lists(WORDS, min_size=1).map(" ".join)
+
+
+@given(TEXTS, TEXTS)
+def test_a_trace_quotes_nothing_that_the_passage_does_not_say(query: str, passage: str) -> None:
+    trace = compose_trace(query, passage, {})
+    assert trace == compose_trace(query, passage, {})
+    for quote in re.findall(r'"([^"]+)"', trace):
+        assert quote in passage
+
+
+@given(TEXTS, TEXTS)
+def test_a_term_is_met_exactly_where_the_passage_has_its_word(query: str, passage: str) -> None:
+    stems = {stem(part) for word in passage.split() for part in (word, *re.split(r"[-/\u2013]", word))}
+    terms = find_terms(query, passage, {})
+    assert all((term.quote is not None) == (stem(term.word) in stems) for term in terms)
+    assert 0 <= coverage(terms) <= 1
+
+
+@pytest.mark.parametrize(("word", "other"), [("mutations", "Mutation"), ("induced", "inducing"), ("studies", "study")])
+def test_forms_of_a_word_meet(word: str, other: str) -> None:
+    assert stem(word) == stem(other)
+
+
+def test_different_words_do_not_meet() -> None:
+    assert len({stem(word) for word in ("gene", "cancer", "cell", "AMPK", "H2A", "H2A.Z")}) == 6
+
+
+def test_what_the_model_is_measured_on_is_no_lesson() -> None:
+    """No held-out claim is learnt from, nor any passage that is relevant to one."""
+    held_out = {row["query"] for row in HELD_OUT}
+    assert {choose_part(row["query_id"]) for row in HELD_OUT} == {"held_out"}
+    assert not held_out & {row["query"] for row in LESSONS}
+    relevant = {start_of(row["passage"]) for row in HELD_OUT if row["relevant"]}
+    assert not [row for row in LESSONS if any(start in row["passage"] for start in relevant)]
+
+
+def test_lessons_are_half_true_and_their_reasoning_is_short() -> None:
+    weights = weigh_stems(row["passage"] for row in LESSONS)
+    lengths = [len(compose_trace(row["query"], row["passage"], weights).split()) for row in LESSONS]
+    assert 0.45 < sum(row["label"] for row in LESSONS) / len(LESSONS) < 0.55
+    assert min(lengths) >= 10
+    assert max(lengths) <= 150
+
+
+def test_most_lessons_name_a_word_of_the_query_and_one_of_the_passage() -> None:
+    weights = weigh_stems(row["passage"] for row in LESSONS)
+    named = 0
+    for row in LESSONS:
+        texts = (compose_trace(row["query"], row["passage"], weights), row["query"], row["passage"])
+        trace, query, passage = (set(map(stem, content_words(text))) for text in texts)
+        named += bool(trace & query) and bool(trace & (passage - query))
+    assert named / len(LESSONS) > 0.9
+
+
+def start_of(passage: str) -> str:
+    return " ".join(passage.split()[:12])
+
+
+def test_the_balanced_pairs_are_as_many_relevant_as_not() -> None:
+    balanced = [row["relevant"] for row in HELD_OUT if row["balanced"]]
+    assert sum(balanced) * 2 == len(balanced) > 200
+
+
+def test_packed_weights_come_back_within_half_a_step() -> None:
+    torch = pytest.importorskip("torch", reason="torch comes with the cpu extra")
+    from tools.demo_model.checkpoints import dequantise_awq, quantise_awq
+
+    torch.manual_seed(0)
+    weight = torch.randn(16, 128)
+    packed = quantise_awq("", weight)
+    back = dequantise_awq(packed["qweight"], packed["qzeros"], packed["scales"])
+    step = packed["scales"].float().repeat_interleave(64, dim=0).T
+    assert ((back - weight).abs() <= step * 0.51).all()
+
+
+def test_a_merged_adapter_computes_what_was_trained(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch comes with the cpu extra")
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from tools.demo_model.lora import ROWS, adapt_model, merge_adapter, save_adapter
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=16, hidden_size=8, intermediate_size=16, num_hidden_layers=10, num_attention_heads=2,
+        tie_word_embeddings=True,
+    )  # fmt: skip
+    student, plain = LlamaForCausalLM(config), LlamaForCausalLM(config)
+    plain.load_state_dict(student.state_dict())
+    trained = adapt_model(student)
+    with torch.no_grad():
+        for value in trained.values():
+            value.copy_(torch.randn_like(value).bfloat16() / 4)
+        student.get_input_embeddings().weight[-2:] = 1.5
+    save_adapter(trained | {ROWS: torch.full((2, 8), 1.5)}, tmp_path / "adapter.safetensors", 1)
+    untaught = plain(torch.arange(16)[None]).logits
+    merge_adapter(plain, tmp_path / "adapter.safetensors")
+    with torch.no_grad():
+        expected, merged = student(torch.arange(16)[None]).logits, plain(torch.arange(16)[None]).logits
+    assert torch.allclose(merged, expected, atol=1e-5)
+    assert not torch.allclose(untaught, expected, atol=1e-2)
