@@ -23,8 +23,8 @@ def run_seaweed(folder: Path) -> Iterator[str]:
         str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
         f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}",
         "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
-        "-s3.port.iceberg=0", "-s3.port.lance=0",  # fixed ports, over which two servers would fall out
-        "-volume.max=50", "-master.volumeSizeLimitMB=256",
+        # Each bucket takes seven volumes at its first object; a test session has dozens of buckets.
+        "-volume.max=1000", "-master.volumeSizeLimitMB=256",
         # Both have one fixed port, which a second server on the machine would not get; the third calls home.
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
     ]  # fmt: skip
