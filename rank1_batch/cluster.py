@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rank1_batch.config import ClusterConfig, EngineConfig
@@ -47,7 +48,8 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
             )
         except ConnectionError as error:
             raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
-        except Exception as error:  # Ray's word for a node that is too slow to start has no class of its own
+        # Broad, because Ray's word for a node that is too slow to start has no class of its own: told by its text.
+        except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
             raise ReplicaError(f"Ray did not start in time: is this machine busy with other work? ({error})") from error
@@ -99,7 +101,7 @@ def _gather_logs(chatter: Path, session: str | None) -> str:
     if not session or not os.access(folder, os.W_OK):
         return str(chatter)
     with contextlib.suppress(OSError):
-        chatter.rename(folder / "rank1_batch-driver.log")
+        chatter.rename(folder / f"rank1_batch-driver-{os.getpid()}.log")
     return str(folder)
 
 
@@ -120,17 +122,16 @@ def check_capacity(cluster: ClusterConfig, engine: EngineConfig, resources: dict
 def check_node_versions() -> None:
     """Raises SettingsError where a node that is up has other versions than this process."""
     mine = find_versions()
-    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    calls = [
-        ray.remote(find_versions)
-        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False))
+    calls = {
+        node["NodeID"]: ray.remote(find_versions)
+        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
         .remote()
-        for node in nodes
-    ]
-    problems = [
-        f"node {node[:12]}: {problem}"
-        for node, theirs in zip(nodes, ray.get(calls), strict=True)
-        for problem in compare_versions(mine, theirs)
-    ]
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    problems = []
+    for node, call in calls.items():
+        with contextlib.suppress(NodeDiedError, TaskUnschedulableError):  # a spot node that went away meanwhile
+            problems += [f"node {node[:12]}: {problem}" for problem in compare_versions(mine, ray.get(call))]
     if problems:
         raise SettingsError([*problems, "install the same versions on every node"])

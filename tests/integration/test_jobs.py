@@ -14,6 +14,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from rank1_batch.cluster import connect
+from rank1_batch.config import ClusterConfig, EngineConfig
 from rank1_batch.manifest import PROMPT_KEY
 from tests.seaweed import wait_for
 from tests.tiny_model import tiny_pairs
@@ -83,6 +85,21 @@ def test_a_job_without_an_address_starts_a_ray_of_its_own_beside_one_that_runs(
     places = [re.findall(r"^logs of Ray and the engine: (.+)$", text, re.MULTILINE) for text in (there, printed)]
     assert len(places[0]) == len(places[1]) == 1
     assert places[0] != places[1]
+
+
+def test_a_node_that_goes_away_while_a_job_starts_does_not_end_it(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray lists a node as alive until its heartbeats were missed for some seconds."""
+    nodes = ray.nodes
+
+    def with_one_that_died() -> list[dict[str, Any]]:
+        there = nodes()
+        return [*there, {**there[0], "NodeID": "ab" * 28}]
+
+    monkeypatch.setattr(ray, "nodes", with_one_that_died)
+    with connect(ClusterConfig(address=address), EngineConfig()):
+        assert len(ray.nodes()) == 3
 
 
 def test_new_files_are_judged_by_the_same_command_and_changed_ones_refused(settings: list[str], run_job: Run) -> None:
