@@ -66,9 +66,11 @@ uv_pip() {
 
 # torch goes first and alone: --torch-backend would look for triton among PyTorch's packages too,
 # and the locked triton is not promised to be there.
+# Compiled now, because nobody may do so later: where PYTHONDONTWRITEBYTECODE is set, as in many
+# images, each process of Ray and vLLM would compile all that it imports, for 10 s and more.
 install() {
   uv_pip install --no-deps "${torch_source[@]}" "$torch"
-  uv_pip install --no-deps -r $lock
+  uv_pip install --no-deps --compile-bytecode -r $lock
   uv_pip install --no-deps -e .
 }
 
@@ -95,7 +97,7 @@ main() {
     resolve "${@:2}"
     echo "setup: $(wc -l <$lock) packages locked in $lock"
   fi
-  echo "setup: installing $(wc -l <$lock) packages into $venv (about half a minute, once)"
+  echo "setup: installing $(wc -l <$lock) packages into $venv (a minute or two, once)"
   install
   hash_inputs >$stamp
   echo "setup: done in $((SECONDS - began)) s"
