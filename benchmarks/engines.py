@@ -1,7 +1,7 @@
 """The job against a raw engine, the reference's way and ray.data.llm: same prompts, same model, same machine.
 
-    python benchmarks/engines.py            all of them, one after the other, and their ratios
-    python benchmarks/engines.py WAY FOLDER one of them, its figures as JSON
+    python -m benchmarks.engines            all of them, one after the other, and their ratios
+    python -m benchmarks.engines WAY FOLDER one of them, its figures as JSON
 
 Each way runs in a process of its own. Seconds count from the first request to the last answer,
 without loading. "CPU" is the CPU time of the process that feeds the engine.
@@ -18,8 +18,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 SLOTS, ROWS_PER_SLOT, PROMPT_TOKENS, NEW_TOKENS = 16, 20, 250, 64
 CONTEXT = 512
@@ -52,7 +50,9 @@ def main(argv: Sequence[str]) -> None:
 
 def run_in_process(way: str, folder: Path) -> dict[str, Any]:
     """The figures of one way, from a process of its own."""
-    done = subprocess.run([sys.executable, __file__, way, str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.engines", way, str(folder)], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         return {"seconds": math.nan, "tokens": 0, "rows": 1, "error": done.stderr[-2000:]} | _say(way, done.stderr)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))

@@ -1,19 +1,18 @@
 """jobs.evaluate on a large run: seconds, those of the CPU, and peak memory of the whole process, imports included.
 
-python benchmarks/evaluation.py [ROWS …]     default: 100000 1000000
+python -m benchmarks.evaluation [ROWS …]     default: 100000 1000000
 """
 
 import gzip
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-DEPTH, GRADES = 100, 20
-"""Candidates a query, and how many of them have grades."""
+from benchmarks.measuring import DEPTH, run_job
+
+GRADES = 20
+"""How many candidates of a query have grades."""
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,13 +31,8 @@ def measure(folder: Path, rows: int) -> str:
     lines = (f"query-{q} 0 document-{q * DEPTH + 3 * d} {d % 3}\n" for q in range(queries) for d in range(GRADES))
     (folder / "qrels.txt").write_text("".join(lines))
     settings = [f"run={folder}/run.trec.gz", f"first_stage={folder}/first.trec.gz", f"qrels={folder}/qrels.txt"]
-    start = time.monotonic()
-    job = subprocess.Popen([sys.executable, "-m", "jobs.evaluate", *settings], stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(job.pid, 0)
-    if status:
-        raise SystemExit(f"the job ended with status {status}")
-    seconds, cpu_s = time.monotonic() - start, usage.ru_utime + usage.ru_stime
-    return f"| {rows} | {queries} | {seconds:.1f} | {cpu_s:.1f} | {usage.ru_maxrss * 1024 / 1e6:.0f} |"
+    usage = run_job("evaluate", *settings)
+    return f"| {rows} | {queries} | {usage.seconds:.1f} | {usage.cpu_s:.1f} | {usage.peak_mb:.0f} |"
 
 
 def write_run(path: Path, queries: int, sign: int) -> None:

@@ -1,27 +1,21 @@
 """Labels out of many judgments: seconds, CPU seconds and peak memory, by the number of rows.
 
-    python benchmarks/export.py [ROWS …]     default: 100000 1000000
+    python -m benchmarks.export [ROWS …]     default: 100000 1000000
 
 Judgments are made up and committed as a job would commit them; 100 candidates a query, passages of
 about 500 letters. Formats: tevatron, st_pairs and qrels.
 """
 
 import random
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from benchmarks.machinery import _Peak
+from benchmarks.measuring import DEPTH, run_job, write_pairs
 from rank1_batch.config import load_config
 from rank1_batch.manifest import SUCCESS_PATH, Counts, build_fingerprint, claim_output, commit_unit, write_plan
 from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, JUDGMENT_TYPES, QUERY_ID, ROW, UNIT_ID
@@ -29,8 +23,6 @@ from rank1_batch.stages.plan import open_input, plan_units
 from rank1_batch.storage import open_store, write_bytes
 from rank1_batch.units import Unit
 
-SHARD_ROWS = 100_000
-DEPTH = 100
 PASSAGE_WORDS = 80
 FORMATS = "format=[tevatron,st_pairs,qrels]"
 
@@ -47,20 +39,9 @@ def main(argv: Sequence[str]) -> None:
 
 def write_judged(folder: Path, rows: int) -> int:
     """Shards of pairs, and a finished job's output for them; its number of units."""
-    (folder / "pairs").mkdir()
     words = [f"{a}{b}" for a in ("sto", "ri", "bir", "hou", "lam", "win") for b in ("ne", "ver", "d", "se", "p", "ter")]
-    chance = random.Random(1)  # noqa: S311 # seeded words, not secrets
-    for start in range(0, rows, SHARD_ROWS):
-        numbers = range(start, min(start + SHARD_ROWS, rows))
-        table = pa.table(
-            {
-                "query_id": [f"q{row // DEPTH}" for row in numbers],
-                "query": [f"what is known about number {row // DEPTH}" for row in numbers],
-                "doc_id": [f"d{row}" for row in numbers],
-                "passage": [f"{row} {' '.join(chance.choices(words, k=PASSAGE_WORDS))}" for row in numbers],
-            }
-        )
-        pq.write_table(table, folder / "pairs" / f"{start}.parquet", row_group_size=20_000)
+    chance = random.Random(1)
+    write_pairs(folder / "pairs", rows, lambda row: f"{row} {' '.join(chance.choices(words, k=PASSAGE_WORDS))}")
     config = load_config(
         [
             "model=custom",
@@ -116,33 +97,18 @@ def make_judgments(unit: Unit, numbers: np.random.Generator) -> pa.Table:
 
 def measure(folder: Path, rows: int, units: int) -> str:
     """Run the labels job; a line of the table."""
-    start, used = time.monotonic(), _cpu_seconds()
-    job = subprocess.Popen(
-        [
-            sys.executable, "-m", "jobs.export", FORMATS, f"input.path={folder / 'pairs'}",
-            f"output.path={folder / 'judged'}", f"labels.path={folder / 'labels'}", "labels.dev_share=0.05",
-            "labels.margin=0.2",
-        ],
-        stdout=subprocess.DEVNULL,
+    usage = run_job(
+        "export", FORMATS, f"input.path={folder / 'pairs'}", f"output.path={folder / 'judged'}",
+        f"labels.path={folder / 'labels'}", "labels.dev_share=0.05", "labels.margin=0.2",
     )  # fmt: skip
-    peak = _Peak(job.pid)
-    if job.wait():
-        raise SystemExit(f"the job ended with {job.returncode}")
-    seconds = time.monotonic() - start
     sizes = [
         sum(file.stat().st_size for file in (folder / name).rglob("*") if file.is_file())
         for name in ("pairs", "labels")
     ]
     return (
-        f"| {rows} | {units} | {sizes[0] / 1e6:.0f} | {sizes[1] / 1e6:.0f} | {seconds:.0f} "
-        f"| {_cpu_seconds() - used:.0f} | {peak.bytes / 1e6:.0f} |"
+        f"| {rows} | {units} | {sizes[0] / 1e6:.0f} | {sizes[1] / 1e6:.0f} | {usage.seconds:.0f} "
+        f"| {usage.cpu_s:.0f} | {usage.peak_mb:.0f} |"
     )
-
-
-def _cpu_seconds() -> float:
-    """What the jobs that ended so far have used, which other work on the machine does not change."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 if __name__ == "__main__":

@@ -1,86 +1,67 @@
-"""The machinery without a model: rows a second and the driver's memory, by the number of rows.
+"""The machinery without a model: rows a second, and the memory of the driver and of a replica.
 
-python benchmarks/machinery.py [ROWS …]     default: 10000 100000 1000000
+    python -m benchmarks.machinery [SHAPE:COUNT …]      default: rows:10000 rows:100000 rows:1000000
+
+Shapes: `rows` in shards of 100,000, passages of 60 letters; `files` of one row each; a single row
+`group` of so many rows, passages of 350 letters.
 """
 
-import json
-import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-SHARD_ROWS = 100_000
+from benchmarks.measuring import judge_scripted, make_pairs, write_pairs
 
 
 def main(argv: Sequence[str]) -> None:
-    """A line for each number of rows."""
-    print("| rows | units | judge s | rows/s | driver's peak MB | all s |")
-    print("|---|---|---|---|---|---|")
-    for rows in [int(text) for text in argv] or [10_000, 100_000, 1_000_000]:
+    """A line for each shape and count."""
+    print("| input | units | plan s | judge s | rows/s | finish s | all s | driver's peak MB | replica's peak MB |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for shape in argv or ["rows:10000", "rows:100000", "rows:1000000"]:
+        name, _, count = shape.partition(":")
         with tempfile.TemporaryDirectory() as folder:
-            write_pairs(Path(folder) / "pairs", rows)
-            print(measure(Path(folder), rows), flush=True)
+            SHAPES[name](Path(folder) / "pairs", int(count))
+            print(measure(Path(folder), shape), flush=True)
 
 
-def write_pairs(folder: Path, rows: int) -> None:
-    """Shards of pairs, 100 candidates a query, passages of 60 letters."""
+def write_rows(folder: Path, count: int) -> None:
+    """So many rows in few files."""
+    write_pairs(folder, count, lambda row: f"passage number {row} of this benchmark, sixty letters long")
+
+
+def write_files(folder: Path, count: int) -> None:
+    """So many files of one row each."""
     folder.mkdir()
-    for start in range(0, rows, SHARD_ROWS):
-        numbers = range(start, min(start + SHARD_ROWS, rows))
-        table = pa.table(
-            {
-                "query_id": [f"q{row // 100}" for row in numbers],
-                "query": [f"query {row // 100}" for row in numbers],
-                "doc_id": [f"d{row}" for row in numbers],
-                "passage": [f"passage number {row} of this benchmark, sixty letters long" for row in numbers],
-            }
-        )
-        pq.write_table(table, folder / f"{start}.parquet", row_group_size=20_000)
+    for row in range(count):
+        pq.write_table(make_pairs(range(row, row + 1), write_long), folder / f"{row:06d}.parquet")
 
 
-def measure(folder: Path, rows: int) -> str:
+def write_group(folder: Path, count: int) -> None:
+    """One file whose rows are one row group."""
+    folder.mkdir()
+    pq.write_table(make_pairs(range(count), write_long), folder / "all.parquet", row_group_size=count)
+
+
+def write_long(row: int) -> str:
+    """A passage of about 350 letters that no other row has."""
+    return " ".join(f"{word}{row * 7919 % 104729}" for word in "abcdefghij" * 5)
+
+
+def measure(folder: Path, shape: str) -> str:
     """Run the job with the scripted engine; a line of the table."""
-    start = time.monotonic()
-    job = subprocess.Popen(
-        [
-            sys.executable, "-m", "jobs.rerank", "model=custom", "model.name=none", "engine=scripted",
-            "policy=no_think", f"input.path={folder / 'pairs'}", f"output.path={folder / 'judged'}",
-        ],
-        stdout=subprocess.DEVNULL,
-    )  # fmt: skip
-    peak = _Peak(job.pid)
-    if job.wait():
-        raise SystemExit(f"the job ended with {job.returncode}")
-    seconds = time.monotonic() - start
-    run = json.loads((folder / "judged" / "summary.json").read_text())["this_run"]
+    usage, summary = judge_scripted(folder)
+    run = summary["this_run"]
+    seconds = run["seconds"]
     return (
-        f"| {rows} | {run['units']} | {run['seconds']['judge']:.1f} | {run['rows_per_s']:.0f} "
-        f"| {peak.bytes / 1e6:.0f} | {seconds:.0f} |"
+        f"| {shape} | {run['units']} | {seconds['plan']:.1f} | {seconds['judge']:.1f} | {run['rows_per_s']:.0f} "
+        f"| {seconds['finish']:.1f} | {usage.seconds:.0f} | {usage.peak_mb:.0f} | {usage.replica_mb:.0f} |"
     )
 
 
-class _Peak:
-    """The largest resident memory of a process, watched by a thread until it ends."""
-
-    def __init__(self, pid: int) -> None:
-        self.bytes = 0
-        self._process = psutil.Process(pid)
-        threading.Thread(target=self._watch, daemon=True).start()
-
-    def _watch(self) -> None:
-        try:
-            while True:
-                self.bytes = max(self.bytes, self._process.memory_info().rss)
-                time.sleep(0.05)  # between two looks at its memory
-        except psutil.NoSuchProcess:
-            return
+SHAPES: dict[str, Callable[[Path, int], None]] = {"rows": write_rows, "files": write_files, "group": write_group}
 
 
 if __name__ == "__main__":

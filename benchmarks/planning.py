@@ -1,6 +1,6 @@
 """Planning many shards on S3: seconds to list them, read their footers and cut units.
 
-    python benchmarks/planning.py [SHARDS]      default: 10000
+    python -m benchmarks.planning [SHARDS]      default: 10000
 
 Starts a SeaweedFS server of its own.
 """
@@ -12,8 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pyarrow.parquet as pq
 

@@ -1,6 +1,6 @@
 """Ranking committed judgments: seconds, those of the CPU, and memory above that of a process with nothing done.
 
-python benchmarks/ranking.py [ROWS …]     default: 100000 1000000
+python -m benchmarks.ranking [ROWS …]     default: 100000 1000000
 """
 
 import random
@@ -10,9 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import pyarrow as pa
 
@@ -38,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             write_judged(open_store(folder), rows)
-            subprocess.run([sys.executable, __file__, "--rank", folder], check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.ranking", "--rank", folder], check=True)
 
 
 def rank(store: Store) -> None:
@@ -59,7 +56,7 @@ def peak_mb() -> float:
 def write_judged(store: Store, rows: int) -> None:
     """Committed units of judgments with traces, as a job leaves them."""
     units = [Unit(f"{n:016x}", "all.parquet", "", n, n + UNIT_ROWS, UNIT_ROWS) for n in range(0, rows, UNIT_ROWS)]
-    chance = random.Random(1)  # noqa: S311 # seeded chance, not secrets
+    chance = random.Random(1)
     for unit in units:
         numbers = range(unit.row_start, unit.row_stop)
         table = pa.table(

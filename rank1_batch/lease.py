@@ -147,6 +147,7 @@ def hold_lease(
         yield held
     except StorageError:
         raise  # the store is away: the lease runs out by itself
+    # Also on KeyboardInterrupt: the next run must not wait for this one's lease to expire.
     except BaseException:
         held.release()
         raise
@@ -166,7 +167,8 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
     tell(f"another run may be at work ({other.holder()}): looking for a sign of life, {expires_s:.0f} s at most")
     deadline = time.monotonic() + expires_s
     while time.monotonic() < deadline:
-        time.sleep(min(1.0, expires_s / 10))  # between two looks at the store
+        # Another process renews a lease, and a store tells nobody: there is nothing to wait on but the clock.
+        time.sleep(min(1.0, expires_s / 10))
         found = read_lease(store)
         if found is None:
             return

@@ -257,7 +257,8 @@ def store_errors(store: Store, path: str) -> Iterator[None]:
         if error.errno == errno.EROFS:
             raise AccessError([f"{where}: no permission ({error})"]) from error
         raise StorageError(f"{where}: {error!r}") from error
-    except Exception as error:  # botocore's and aiohttp's share no other base class; all others are raised again
+    # Broad, because botocore's and aiohttp's errors share no other base class; all others are raised again.
+    except Exception as error:
         if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
             raise
         raise _client_error(where, error) from error

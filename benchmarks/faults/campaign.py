@@ -1,8 +1,8 @@
 """Jobs that are killed at random moments, and what became of their rows.
 
-    python benchmarks/faults/campaign.py --kills 200 --seed 1
-    python benchmarks/faults/campaign.py --kills 10 --engine vllm           # kills the engine's own process, too
-    python benchmarks/faults/campaign.py --kills 20 --fault-share 0.1 --away-s 30
+    python -m benchmarks.faults.campaign --kills 200 --seed 1
+    python -m benchmarks.faults.campaign --kills 10 --engine vllm           # kills the engine's own process, too
+    python -m benchmarks.faults.campaign --kills 20 --fault-share 0.1 --away-s 30
 
 Each job judges pairs on S3 (SeaweedFS) on two Ray nodes, is killed several times, and started again by the same
 command until it ends with exit code 0. The exit code is 1 where any promise was broken.
@@ -21,8 +21,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
 
 def run_campaign(trial: Trial) -> Iterator[Episode]:
     """Jobs, one after the other, until there were enough kills."""
-    chance, done = random.Random(trial.seed), 0  # noqa: S311 - seeded chance, not secrets
+    chance, done = random.Random(trial.seed), 0
     with open_place(trial) as place:
         while done < trial.kills:
             episode = run_episode(place, trial, min(KILLS_A_JOB, trial.kills - done), chance)

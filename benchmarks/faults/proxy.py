@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 SLOW_DOWN = (503, "SlowDown", "Please reduce your request rate.")
 EXPIRED = (403, "ExpiredToken", "The provided token has expired.")
@@ -43,7 +44,7 @@ class Proxy:
         self.refuses = False
         """While true, every request is answered with 403 ExpiredToken."""
         self._upstream = upstream
-        self._chance = random.Random(faults.seed)  # noqa: S311 - seeded chance, not secrets
+        self._chance = random.Random(faults.seed)
         self._port = 0
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
@@ -113,11 +114,13 @@ class Proxy:
             case "slow_down":
                 return _s3_error(*SLOW_DOWN)
             case "hang":
+                # This wait is the fault itself.
                 await asyncio.sleep(self.faults.hang_s)
                 return _abort(request)
             case "reset":
                 return _abort(request)
             case "delay":
+                # This wait is the fault itself.
                 await asyncio.sleep(self.faults.delay_s)
         return await self._forward(request, cut=fault == "cut")
 
@@ -139,8 +142,8 @@ class Proxy:
                 content = await answer.read()
         except aiohttp.ClientError:
             return _abort(request)
-        kept = [(name, value) for name, value in answer.headers.items() if name.lower() not in HOP_HEADERS]
-        response = web.StreamResponse(status=answer.status, headers=kept)  # type: ignore[arg-type] # pairs will do
+        kept = CIMultiDict((name, value) for name, value in answer.headers.items() if name.lower() not in HOP_HEADERS)
+        response = web.StreamResponse(status=answer.status, headers=kept)
         if request.method != "HEAD":
             response.content_length = len(content)
         with contextlib.suppress(ConnectionError):

@@ -65,6 +65,7 @@ class ScriptedEngine:
         ids = ids[len(begun) :] if ids[: len(begun)] == begun else ids
         complete = len(ids) <= max_tokens
         ids = ids[:max_tokens]
+        # The time that a model would take: what this engine's setting `seconds_per_token` is for.
         await asyncio.sleep(self._seconds_per_token * len(ids))
         return Reasoning(ids, _decode(ids[:-1] if complete else ids), len(ids), complete)
 

@@ -71,7 +71,7 @@ def share_unjudged(order: Order, qrels: Qrels, depth: int = TOP) -> float | None
 def _check_measure(name: str) -> str | None:
     try:
         measure = ir_measures.parse_measure(name)
-        supported = ir_measures.DefaultPipeline.supports(measure)  # type: ignore[no-untyped-call] # ships no types for it
+        supported = ir_measures.DefaultPipeline.supports(measure)
     except (NameError, ValueError, TypeError, AssertionError) as error:  # what its parser and its checks raise
         # A parameter that is not given is an object without a name.
         reason = re.sub(r"=<object object at \w+>", " is not given", str(error))

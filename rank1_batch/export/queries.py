@@ -1,5 +1,6 @@
 """A bucket of judged rows → queries with their chosen rows, ready to be written. Knows nothing about files."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
@@ -138,7 +139,7 @@ def _list_rows(table: pa.Table, scoring: Scoring) -> list[Row]:
 
 
 def _none_for_nan(values: Floats) -> list[float | None]:
-    return [None if value != value else value for value in values.tolist()]  # noqa: PLR0124 # only NaN differs from itself
+    return [None if math.isnan(value) else value for value in values.tolist()]
 
 
 def _judged(place: int, row: Row, given: Given) -> Judged:

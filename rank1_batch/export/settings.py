@@ -190,9 +190,13 @@ def _check_rows(labels: LabelsConfig) -> list[str]:
     ]
     if not labels.finishes:
         problems.append(f"labels.finishes is empty: no row could be taken; there are {', '.join(FINISHES)}")
-    ranks = labels.negative_ranks
-    if ranks is not None and not (len(ranks) == 2 and 1 <= ranks[0] <= ranks[1]):  # noqa: PLR2004 # first and last
-        problems.append(f"labels.negative_ranks is {ranks}, but must be two first-stage ranks from 1, as [10,100]")
+    match labels.negative_ranks:
+        case None:
+            pass
+        case [first, last] if 1 <= first <= last:
+            pass
+        case ranks:
+            problems.append(f"labels.negative_ranks is {ranks}, but must be two first-stage ranks from 1, as [10,100]")
     return problems + _check_contradictions(labels)
 
 

@@ -88,7 +88,8 @@ def test_nothing_is_remembered_of_rows_that_are_done() -> None:
         feeder = Feeder(engine, POLICY, 8)
         for _ in range(3):
             await feeder.judge(pairs("abcd"))
-            await asyncio.sleep(0)  # the loop itself holds what it runs until its next turn
+            # One turn of the loop, no time: it holds what it runs until then.
+            await asyncio.sleep(0)
             gc.collect()
             assert len(feeder._asked) == 0
         assert len(engine.reason_asked) == 12

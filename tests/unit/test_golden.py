@@ -48,7 +48,7 @@ def make_golden(config: RerankConfig = CONFIG) -> GoldenSet:
     policy, engine = build_policy(config), ScriptedEngine(CONTEXT)
     judged = [(pair, asyncio.run(judge_pair(engine, pair, policy))) for pair in PAIRS]
     pairs = tuple(
-        GoldenPair("q", f"d{number}", *pair[:4], str(found.finish), found.trace, found.score, *found[6:8])  # type: ignore[arg-type] # none of PAIRS lacks text
+        GoldenPair("q", f"d{number}", *pair[:4], str(found.finish), found.trace, found.score, *found[6:8])
         for number, (pair, found) in enumerate(judged)
     )
     return GoldenSet(pairs, build_fingerprint(config), find_versions())

@@ -14,7 +14,7 @@ from rank1_batch.prepare.records import PASSAGES, QUERIES, Row
 from rank1_batch.trec import RunLine
 
 
-class ScoredDocs(BaseScoredDocs):  # type: ignore[misc] # ships no types
+class ScoredDocs(BaseScoredDocs):
     def scoreddocs_iter(self) -> Iterator[GenericScoredDoc]:
         yield GenericScoredDoc("q1", "d1", 1)
         yield GenericScoredDoc("q1", "d2", 2.5)

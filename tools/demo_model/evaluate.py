@@ -89,7 +89,7 @@ def judge(model: Path, pairs: Path, output: Path, further: Sequence[str]) -> Non
         f"policy.max_thinking_tokens={BUDGET}", "input.unit_rows=32", f"input.path={pairs}", f"output.path={output}",
         *further,
     ]  # fmt: skip
-    subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], cwd=ROOT, check=True, stdout=sys.stderr)  # noqa: S603 - our own job
+    subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], cwd=ROOT, check=True, stdout=sys.stderr)
 
 
 def measure(form: str, name: str, pairs: Path, output: Path) -> str:

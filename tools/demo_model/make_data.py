@@ -59,7 +59,7 @@ class SciFact(NamedTuple):
 def main(folder: str) -> int:
     """Write data/train.parquet and data/held_out.parquet."""
     data = read_scifact(Path(folder))
-    chance = random.Random(0)  # noqa: S311 - choices that can be repeated, not secrets
+    chance = random.Random(0)
     unseen = {doc for query, docs in data.relevant.items() if choose_part(query) == "held_out" for doc in docs}
     documents = sorted(set(data.texts) - unseen)
     weights = weigh_stems(data.passage(doc_id) for doc_id in documents)

@@ -32,7 +32,7 @@ class Term(NamedTuple):
 
 def compose_trace(query: str, passage: str, weights: Mapping[str, float]) -> str:
     """The reasoning about a pair. `weights` are the rarities of stems, see `weigh_stems`."""
-    chance = random.Random(f"{query}\n{passage}")  # noqa: S311 - wording, not a secret
+    chance = random.Random(f"{query}\n{passage}")
     terms = find_terms(query, passage, weights)
     parts = (
         _open(query, terms, chance),
