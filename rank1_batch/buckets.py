@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-DEAL_ROWS = 16_384
+DEAL_ROWS = 256
+"""How many rows a bucket is given at a time, about: fewer would be little beside what describes them."""
 
 
 def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) -> list[Path]:
@@ -22,7 +23,7 @@ def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) 
     paths = [folder / str(bucket) for bucket in range(buckets)]
     writers: dict[int, pa.RecordBatchFileWriter] = {}
     with contextlib.ExitStack() as stack:
-        for table in _join_small(tables):
+        for table in _join_small(tables, DEAL_ROWS * buckets):
             for bucket, rows in _split_rows(table, key, buckets):
                 if bucket not in writers:
                     file = stack.enter_context(pa.OSFile(str(paths[bucket]), "wb"))
@@ -31,12 +32,12 @@ def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) 
     return paths
 
 
-def _join_small(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of about DEAL_ROWS: a bucket's share of a unit is too little to be written alone."""
+def _join_small(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of at least so many, but for the last."""
     held: list[pa.Table] = []
     for table in tables:
         held.append(table.replace_schema_metadata(None))
-        if sum(map(len, held)) >= DEAL_ROWS:
+        if sum(map(len, held)) >= rows:
             yield pa.concat_tables(held)
             held = []
     if held:

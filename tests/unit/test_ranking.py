@@ -1,12 +1,46 @@
 import itertools
 import random
 import struct
+from collections.abc import Iterable
+from typing import NamedTuple
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.ranking import Candidate, falling_scores, rank_candidates
+from rank1_batch.ranking import RUN_SCORE, rank_rows
+from rank1_batch.schema import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, RANK, SCORE
+
+
+class Candidate(NamedTuple):
+    """A row of one query."""
+
+    doc_id: str
+    score: float | None
+    first_stage_rank: int | None = None
+    first_stage_score: float | None = None
+
+
+def rank_table(found: Iterable[Candidate], query_id: str = "q") -> pa.Table:
+    columns = {DOC_ID: pa.string(), SCORE: pa.float64(), FIRST_STAGE_RANK: pa.int64(), FIRST_STAGE_SCORE: pa.float64()}
+    values = list(zip(*found, strict=True)) or [()] * len(columns)
+    table = pa.table(
+        [pa.array(column, kind) for column, kind in zip(values, columns.values(), strict=True)], [*columns]
+    )
+    return rank_rows(table.append_column(QUERY_ID, pa.array([query_id] * len(table), pa.string())))
+
+
+def rank_candidates(found: Iterable[Candidate]) -> list[Candidate]:
+    ranked = rank_table(found)
+    assert ranked[RANK].to_pylist() == list(range(1, len(ranked) + 1))
+    columns = (DOC_ID, SCORE, FIRST_STAGE_RANK, FIRST_STAGE_SCORE)
+    return [Candidate(*row) for row in zip(*(ranked[name].to_pylist() for name in columns), strict=True)]
+
+
+def falling_scores(ranked: Iterable[Candidate]) -> list[float]:
+    return list(rank_table(ranked)[RUN_SCORE].to_pylist())
+
 
 scores = st.one_of(
     st.none(),
@@ -112,6 +146,18 @@ def test_sorting_a_run_as_trec_eval_does_gives_our_order(ranked: list[Candidate]
         for candidate, score in zip(ranked, falling_scores(ranked), strict=True)
     ]
     assert [doc_id for _, doc_id in sorted(run, reverse=True)] == [candidate.doc_id for candidate in ranked]
+
+
+@given(candidate_lists, candidate_lists)
+def test_each_query_is_ranked_as_if_it_were_alone(one: list[Candidate], other: list[Candidate]) -> None:
+    both = [
+        {QUERY_ID: query_id, **dict(zip((DOC_ID, SCORE, FIRST_STAGE_RANK, FIRST_STAGE_SCORE), row, strict=True))}
+        for query_id, rows in (("b", other), ("a", one))
+        for row in rows
+    ]
+    alone = pa.concat_tables([rank_table(one, "a"), rank_table(other, "b")])
+    schema = alone.schema.remove(alone.schema.get_field_index(RUN_SCORE))
+    assert rank_rows(pa.Table.from_pylist(both, schema)).equals(alone)
 
 
 def test_trec_eval_itself_sees_tied_candidates_at_our_ranks() -> None:
