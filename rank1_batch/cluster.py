@@ -27,7 +27,9 @@ QUIET = {
 """Environment under which Ray says nothing on the terminal that is not ours."""
 
 
-EXECUTOR_END_S = 60.0
+DATA_THREADS = ("StreamingExecutor", "iter_threaded", "ray-data-metadata-prefetch")
+"""How the names of Ray Data's threads begin that ask Ray something."""
+DATA_THREADS_END_S = 60.0
 
 
 @contextmanager
@@ -59,18 +61,19 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
             check_node_versions()
             yield _gather_logs(chatter, context.address_info.get("session_dir"))
         finally:
-            _wait_for_executors()
+            wait_for_data_threads()
             ray.shutdown()
 
 
-def _wait_for_executors() -> None:
-    """Ray Data gives its own threads 2 s to end when an iteration is left early; on a busy machine they take longer.
+def wait_for_data_threads() -> None:
+    """Return when Ray Data's threads have ended: when an iteration is left early, some go on for a moment.
 
-    One that asks Ray anything after `ray.shutdown()` ends the process with exit code 1 and no word (Ray 2.60).
+    One that asks Ray anything, or drops what it holds of Ray's, while `ray.shutdown()` is at work ends
+    the process with exit code 1 and no word (Ray 2.60, "the core worker has already been shutdown").
     """
     for thread in threading.enumerate():
-        if thread.name.startswith("StreamingExecutor"):
-            thread.join(EXECUTOR_END_S)
+        if thread.name.startswith(DATA_THREADS):
+            thread.join(DATA_THREADS_END_S)
 
 
 @contextmanager
