@@ -63,7 +63,7 @@ def _count_from_one(queries: Integers) -> Integers:
     """1, 2, 3 … in each run of equal numbers."""
     places = np.arange(len(queries))
     begins = np.diff(queries, prepend=-1) != 0
-    return places - np.maximum.accumulate(np.where(begins, places, 0)) + 1
+    return np.asarray(places - np.maximum.accumulate(np.where(begins, places, 0)) + 1, np.int64)
 
 
 def _falling_scores(queries: Integers, ranks: Integers, scores: pa.ChunkedArray) -> npt.NDArray[np.float64]:
