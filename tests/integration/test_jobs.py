@@ -191,7 +191,9 @@ def test_sigterm_ends_a_job_with_nothing_under_way_and_the_same_command_goes_on(
     before = {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*.parquet")}
     assert len(before) == int(told[1])  # a unit that was under way would have no receipt
     assert int(told[2]) > 0
-    code, printed = run_job(*settings, "engine.args.seconds_per_token=0.02", "cluster.replicas=2")
+    code, printed = run_job(
+        *settings, "engine.args.seconds_per_token=0.02", "engine.max_num_seqs=256", "cluster.replicas=2"
+    )
     assert code == 0, printed
     assert rows_of(judged(settings)) == sorted(planned(settings))
     assert before.items() <= {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*")}.items()

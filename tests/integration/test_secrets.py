@@ -24,7 +24,7 @@ def test_a_job_writes_its_keys_nowhere_and_opens_no_dashboard(
 ) -> None:
     """Looked through: what is printed, all that Ray and the replicas log, and every object of the output."""
     with s3.open(f"{bucket}/pairs/0.parquet", "wb") as file:
-        pq.write_table(tiny_pairs(100), file)
+        pq.write_table(tiny_pairs(40), file)
     job = start_job(
         "model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150", "input.unit_rows=10",
         "engine.max_num_seqs=2", "engine.args.seconds_per_token=0.005",

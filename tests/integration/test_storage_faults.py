@@ -36,6 +36,7 @@ JOB = [
     "model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150",
     "engine.args.seconds_per_token=0.002", "engine.max_num_seqs=4", "input.unit_rows=10",
 ]  # fmt: skip
+FASTER = "engine.max_num_seqs=256"
 Run = Callable[..., tuple[int, str]]
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -148,7 +149,7 @@ def test_a_store_that_stays_away_or_refuses_ends_the_job_and_the_same_command_go
     proxy.refuses = False
     if trouble == "away":
         proxy.come_back()
-    job = start_job(*settings)
+    job = start_job(*settings, FASTER)
     printed, _ = job.communicate(timeout=250)
     assert job.returncode == 0, printed
     assert committed(s3, bucket).items() >= before.items()
@@ -166,7 +167,7 @@ done
 wait $job || code=$?
 cp -r {disk}/judged {disk}.before
 mount -o remount,rw,size=100m {disk}
-again=0; {job} > {disk}.second 2>&1 || again=$?
+again=0; {job} {faster} > {disk}.second 2>&1 || again=$?
 cp -r {disk}/judged {disk}.after
 echo $code $again
 """
@@ -194,7 +195,7 @@ def test_a_disk_that_is_full_or_read_only_ends_the_job_and_the_same_command_goes
     disk.mkdir()
     paths = f"input.path={tmp_path / 'pairs.parquet'} output.path={disk / 'judged'}"
     job = f"{sys.executable} -m jobs.rerank {' '.join(JOB)} {paths}"
-    script = DISK_SCRIPT.format(disk=disk, job=job, trouble=trouble.format(disk=disk))
+    script = DISK_SCRIPT.format(disk=disk, job=job, faster=FASTER, trouble=trouble.format(disk=disk))
     done = subprocess.run(
         [UNSHARE, "-rm", "bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
     )
