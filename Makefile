@@ -16,7 +16,7 @@ demo: model ## judge a small data set with a toy model, on this machine
 	@$(PY) -m jobs.demo $(ARGS)
 
 test: check model ## all checks, then all tests
-	$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, format, types, layers
 	.venv/bin/ruff check .
