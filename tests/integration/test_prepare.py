@@ -30,14 +30,14 @@ def test_a_run_on_s3_becomes_pairs_that_are_judged_and_know_their_first_stage(
 ) -> None:
     assert main([*sources, f"output.path={bucket}/pairs", "output.shard_rows=100"]) == 0
     shards = s3.glob(f"{bucket}/pairs/*.parquet")
-    assert len(shards) == 3
+    assert len(shards) == 4
     code, printed = run_job(
         "model=custom", "model.name=none", "engine=scripted", "policy=no_think",
         f"input.path={bucket}/pairs", f"output.path={bucket}/judged",
     )  # fmt: skip
     assert code == 0, printed
     summary = json.loads(s3.cat(f"{bucket}/judged/summary.json"))
-    assert (summary["rows"], summary["queries"], summary["errors"]) == (300, 30, 0)
+    assert (summary["rows"], summary["queries"], summary["errors"]) == (330, 33, 0)
     assert summary["first_stages"] == [json.loads(s3.cat(f"{bucket}/pairs/summary.json"))["first_stage"]]
     ranking = pq.read_table(f"{bucket.removeprefix('s3://')}/judged/ranking", filesystem=s3)
     expected = {tuple(line.split()[i] for i in (0, 2, 3)) for line in (SCIFACT / "bm25.trec").open()}

@@ -1,5 +1,6 @@
 """The demo model's lessons are honest, and what it is measured on is not among them."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from tools.demo_model.split import choose_part
 from tools.demo_model.traces import compose_trace, content_words, coverage, find_terms, stem, weigh_stems
 
-DATA = Path(__file__).parents[2] / "tools" / "demo_model" / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "tools" / "demo_model" / "data"
 LESSONS = pq.read_table(DATA / "train.parquet").to_pylist()
 HELD_OUT = pq.read_table(DATA / "held_out.parquet").to_pylist()
 WORDS = st.sampled_from(
@@ -52,6 +54,11 @@ def test_what_the_model_is_measured_on_is_no_lesson() -> None:
     assert not held_out & {row["query"] for row in LESSONS}
     relevant = {start_of(row["passage"]) for row in HELD_OUT if row["relevant"]}
     assert not [row for row in LESSONS if any(start in row["passage"] for start in relevant)]
+
+
+def test_the_examples_claims_are_held_out_too() -> None:
+    lines = (ROOT / "examples" / "scifact" / "queries.jsonl").read_text().splitlines()
+    assert {choose_part(json.loads(line)["_id"]) for line in lines} == {"held_out"}
 
 
 def test_lessons_are_half_true_and_their_reasoning_is_short() -> None:

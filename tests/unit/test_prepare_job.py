@@ -56,7 +56,7 @@ def written(folder: Path) -> dict[str, str]:
 
 
 def test_every_candidate_of_scifact_gets_its_texts(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """600 candidates of 30 queries, 20 each, checked against the files themselves."""
+    """660 candidates of 33 queries, 20 each, checked against the files themselves."""
     paths = [f"run={SCIFACT}/bm25.trec", f"queries={SCIFACT}", f"corpus={SCIFACT}", f"output.path={tmp_path}/pairs"]
     assert main([*paths, "output.shard_rows=150"]) == GOOD
     pairs = read_pairs(tmp_path / "pairs")
@@ -73,7 +73,7 @@ def test_every_candidate_of_scifact_gets_its_texts(tmp_path: Path, capfd: pytest
             queries[pair["query_id"]], document["title"], document["text"],
         )  # fmt: skip
     assert len(list((tmp_path / "pairs").glob("*.parquet"))) == 5
-    assert "600 in 5 shards, 0 left out" in capfd.readouterr().out
+    assert "660 in 5 shards, 0 left out" in capfd.readouterr().out
 
 
 def test_which_first_stage_it_was_stands_in_every_shard(source: Path, prepare: Prepare, tmp_path: Path) -> None:
