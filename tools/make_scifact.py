@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def write_example(source: Path, out: Path) -> None:
-    """Every third query that the demo model did not learn from, its best 20 candidates, its grades, and the abstracts that either names."""
+    """Every third of the queries that taught the demo model nothing: candidates, grades, abstracts."""
     (out / "qrels").mkdir(parents=True, exist_ok=True)
     held_out = [row for row in read_rows(source, "queries") if choose_part(row["query_id"]) == "held_out"]
     queries = sorted(held_out, key=lambda row: int(row["query_id"]))[::EACH_NTH_QUERY]

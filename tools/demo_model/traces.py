@@ -82,7 +82,7 @@ def stem(word: str) -> str:
 
 
 def _weight(key: str, weights: Mapping[str, float]) -> float:
-    return weights.get(key, max(weights.values(), default=1.0))
+    return weights[key] if key in weights else max(weights.values(), default=1.0)
 
 
 def _index_words(words: Sequence[str]) -> dict[str, int]:
