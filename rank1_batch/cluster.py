@@ -50,8 +50,7 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
             )
         except ConnectionError as error:
             raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
-        # Broad, because Ray's word for a node that is too slow to start has no class of its own: told by its text.
-        except Exception as error:
+        except Exception as error:  # Ray raises a bare Exception where a node is too slow to start
             if "timed out during startup" not in str(error):
                 raise
             raise ReplicaError(f"Ray did not start in time: is this machine busy with other work? ({error})") from error

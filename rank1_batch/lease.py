@@ -147,8 +147,7 @@ def hold_lease(
         yield held
     except StorageError:
         raise  # the store is away: the lease runs out by itself
-    # Also on KeyboardInterrupt: the next run must not wait for this one's lease to expire.
-    except BaseException:
+    except BaseException:  # also KeyboardInterrupt: the next run must not wait for this one's lease to expire
         held.release()
         raise
     held.release()
@@ -167,8 +166,7 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
     tell(f"another run may be at work ({other.holder()}): looking for a sign of life, {expires_s:.0f} s at most")
     deadline = time.monotonic() + expires_s
     while time.monotonic() < deadline:
-        # Another process renews a lease, and a store tells nobody: there is nothing to wait on but the clock.
-        time.sleep(min(1.0, expires_s / 10))
+        time.sleep(min(1.0, expires_s / 10))  # a poll: another machine renews it, and a store tells nobody
         found = read_lease(store)
         if found is None:
             return

@@ -251,10 +251,11 @@ def _as_text(column: pa.ChunkedArray) -> list[str | None]:
 
 
 def _pair(row: dict[str, str | bytes | None]) -> Pair | str:
+    texts: dict[str, str | None] = {}
     for name, value in row.items():
         if isinstance(value, bytes):
             return f"the {name} is not valid UTF-8"
         if value is None and name in (QUERY_ID, DOC_ID):
             return f"the {name} is null"
-    # mypy cannot see that the loop has returned for every value of bytes.
-    return Pair(row[QUERY], row[PASSAGE], row.get(TITLE), row.get(INSTRUCTION))  # type: ignore[arg-type]
+        texts[name] = value
+    return Pair(texts[QUERY], texts[PASSAGE], texts.get(TITLE), texts.get(INSTRUCTION))

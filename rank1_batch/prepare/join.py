@@ -66,18 +66,18 @@ WHERE $keep OR (p.text IS NOT NULL AND q.text IS NOT NULL)
 ORDER BY c.query_id, c.place
 """
 
-COUNTED = (
-    "run",
-    "query_ids",
-    "candidates",
-    """candidates c JOIN passages p ON p.key = c.doc_id JOIN queries q ON q.key = c.query_id
+COUNTS = (
+    "SELECT count(*) FROM run",
+    "SELECT count(*) FROM query_ids",
+    "SELECT count(*) FROM candidates",
+    """SELECT count(*) FROM candidates c JOIN passages p ON p.key = c.doc_id JOIN queries q ON q.key = c.query_id
     WHERE p.text IS NOT NULL AND q.text IS NOT NULL""",
-    """query_ids LEFT JOIN queries q USING (key) LEFT JOIN instructions i USING (key)
+    """SELECT count(*) FROM query_ids LEFT JOIN queries q USING (key) LEFT JOIN instructions i USING (key)
     WHERE coalesce(i.text, q.extra) IS NOT NULL""",
-    "doc_ids",
-    "passages",
+    "SELECT count(*) FROM doc_ids",
+    "SELECT count(*) FROM passages",
 )
-"""What the fields of Found count."""
+"""The fields of Found."""
 
 PROBLEM_SCHEMA = pa.schema(
     [("kind", pa.string()), ("query_id", pa.string()), ("doc_id", pa.string()), ("count", pa.int64())]
@@ -129,8 +129,7 @@ class Join:
 
     def count(self) -> Found:
         """What there was."""
-        # Names of tables cannot be parameters; these are constants of this module, nothing that a user gave.
-        return Found(*(self._value(f"SELECT count(*) FROM {part}") for part in COUNTED))  # noqa: S608
+        return Found(*map(self._value, COUNTS))
 
     def find_problems(self) -> pa.Table:
         """What is wrong with which query or candidate, of PROBLEM_SCHEMA, in order.
@@ -154,11 +153,11 @@ class Join:
     ) -> None:
         failures: list[Rank1BatchError] = []
         reader = pa.RecordBatchReader.from_batches(schema, _guard(batches, failures))
-        self._connection.register("incoming", reader)
-        chosen = f" SEMI JOIN {wanted} USING (key)" if wanted else ""
-        # Names of tables cannot be parameters; these are this class's own, nothing that a user gave.
-        self._execute(f"CREATE TABLE {table} AS SELECT * FROM incoming{chosen}", {})  # noqa: S608
-        self._connection.unregister("incoming")
+        incoming = self._connection.from_arrow(reader)
+        if wanted:
+            incoming = incoming.join(self._connection.table(wanted), "key", how="semi")
+        with _engine_errors():
+            incoming.create(table)
         if failures:
             raise failures[0]
         if wanted:

@@ -46,12 +46,17 @@ class Running:
         return self.run(Feeder(self.engine, policy, 16).judge(pairs))
 
 
-@pytest.fixture(scope="module", params=["think tokens", "plain vocabulary", "demo model", "awq"])
+needs_avx512 = pytest.mark.skipif(
+    "avx512f" not in Path("/proc/cpuinfo").read_text(), reason="vLLM's int4 kernels for CPUs need AVX-512"
+)
+
+
+@pytest.fixture(
+    scope="module", params=["think tokens", "plain vocabulary", "demo model", pytest.param("awq", marks=needs_avx512)]
+)
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Models with and without a token for `</think>`, and the demo model in AWQ int4."""
     if request.param == "awq":
-        if "avx512f" not in Path("/proc/cpuinfo").read_text():
-            pytest.skip("vLLM's int4 kernels for CPUs need AVX-512, which this one lacks")
         running = Running(request.getfixturevalue("demo_model") / "smollm2-135m-rank1-awq", "bfloat16")
     elif request.param == "demo model":
         running = Running(request.getfixturevalue("demo_model") / "smollm2-135m-rank1-bf16", "float32")
