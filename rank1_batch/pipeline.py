@@ -104,7 +104,7 @@ def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator
     from rank1_batch.cluster import connect
 
     with connect(config.cluster, config.engine) as logs:
-        tell(console, f"logs of Ray and the engine: {logs}")
+        tell(console, f"logs: {logs}")
         yield
 
 

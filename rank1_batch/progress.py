@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: one bar on a terminal, a plain line now and then elsewhere."""
+"""What a person sees while a job runs: a bar and the counts on a terminal, a plain line now and then elsewhere."""
 
 import datetime as dt
 import time
@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 from rank1_batch.manifest import Counts, add_counts
 
@@ -32,7 +35,7 @@ class JobProgress:
         self.counts = before
 
     def add(self, counts: Counts, seconds: float) -> None:
-        """One more unit was judged, in so many seconds: count it, and bring what is shown up to date."""
+        """One more unit was judged, in so many seconds: count it."""
         now = time.monotonic()
         if not self._recent:
             self._recent.append(_Moment(now - seconds, self.counts.rows, self.counts.trace_tokens))
@@ -41,7 +44,7 @@ class JobProgress:
         self._recent.append(_Moment(now, self.counts.rows, self.counts.trace_tokens))
         while self._recent[1].time_s < now - RATE_WINDOW_S:
             self._recent.pop(0)
-        self._refresh()
+        self._print_now_and_then()
 
     def tokens_per_s(self) -> float:
         """Tokens generated a second, over the last minute."""
@@ -71,34 +74,21 @@ class JobProgress:
         """Show the state while the block runs."""
         self._every_s, self._last_line = every_s, time.monotonic()
         if not self._console.is_terminal:
-            self._bar: Progress | None = None
             self._console.print(LOADING, highlight=False)
             yield self
             self._console.print(self.line(), highlight=False)
             return
-        with Progress(
-            TextColumn("judging"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("[dim]rows[/]"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"),
-            console=self._console,
-            expand=True,
-        ) as self._bar:
-            self._task: TaskID = self._bar.add_task(
-                "", total=self._total_rows, completed=self.counts.rows, state=LOADING
-            )
+        with Live(get_renderable=self._picture, console=self._console):
             yield self
 
-    def _refresh(self) -> None:
-        if self._bar is not None:
-            counts = self.counts
-            state = (
-                f"{self._units}/{self._total_units} units · {self.tokens_per_s():.0f} tok/s · "
-                f"{counts.closed} closed · {counts.errors} errors"
-            )
-            self._bar.update(self._task, completed=counts.rows, state=state)
-        elif time.monotonic() - self._last_line >= self._every_s:
+    def _picture(self) -> RenderableType:
+        """The bar, and the state below it, which may take two lines on a narrow terminal."""
+        picture = Table.grid(expand=True)
+        picture.add_row(ProgressBar(self._total_rows, self.counts.rows))
+        picture.add_row(Text(self.line() if self._recent else LOADING))
+        return picture
+
+    def _print_now_and_then(self) -> None:
+        if not self._console.is_terminal and time.monotonic() - self._last_line >= self._every_s:
             self._last_line = time.monotonic()
             self._console.print(self.line(), highlight=False)

@@ -82,7 +82,7 @@ def test_a_job_without_an_address_starts_a_ray_of_its_own_beside_one_that_runs(
     own = [setting for setting in settings if not setting.startswith(("cluster.address=", "output.path="))]
     code, printed = run_job(*own, f"output.path={tmp_path / 'own'}")
     assert code == 0, printed
-    places = [re.findall(r"^logs of Ray and the engine: (.+)$", text, re.MULTILINE) for text in (there, printed)]
+    places = [re.findall(r"^logs: (.+)$", text, re.MULTILINE) for text in (there, printed)]
     assert len(places[0]) == len(places[1]) == 1
     assert places[0] != places[1]
 

@@ -37,7 +37,7 @@ def test_a_job_writes_its_keys_nowhere_and_opens_no_dashboard(
     assert job.returncode == 0, printed
     assert opened == {}
 
-    logs = re.search(r"^logs of Ray and the engine: (.+)$", printed, re.MULTILINE)
+    logs = re.search(r"^logs: (.+)$", printed, re.MULTILINE)
     assert logs
     session = Path(logs[1]).parent
     texts = {"printed": printed.encode()}
