@@ -33,12 +33,13 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 
-def read_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
-    """The footer of each file, many at once; an error that names the file where it has none."""
-    footers: list[pq.FileMetaData | BadFileError] = []
+def read_footers(store: Store, files: Sequence[FileInfo]) -> Iterator[pq.FileMetaData | BadFileError]:
+    """The footer of each file, in order; an error that names the file where it has none.
+
+    Many are fetched at once, and no more are held: each takes some 36 kB.
+    """
     for start in range(0, len(files), FETCH_FILES):
-        footers += _read_some_footers(store, files[start : start + FETCH_FILES])
-    return footers
+        yield from _read_some_footers(store, files[start : start + FETCH_FILES])
 
 
 def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.ParquetFile:

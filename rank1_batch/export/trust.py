@@ -92,7 +92,7 @@ def _measure_resampled(graded: Graded, resamples: int, seed: int) -> dict[str, F
 def measure_weighted(graded: Graded, weights: Floats) -> dict[str, Floats]:
     """The measures for each row of `weights`, which has a weight for each query.
 
-    scikit-learn's functions take 14 ms for 10,000 pairs, a thousand times over; these take 0.2 ms.
+    scikit-learn's functions take a hundred times as long (10,000 pairs of 500 queries: 23 ms of CPU a row, not 0.2).
     """
     cells = [graded.label & graded.relevant, graded.label & ~graded.relevant, ~graded.label & graded.relevant]
     counts = [np.bincount(graded.query[cell], minlength=len(graded.queries)) for cell in (*cells, _none_of(cells))]
