@@ -51,7 +51,7 @@ def run_job(name: str, *settings: str) -> Usage:
 def judge_scripted(folder: Path) -> tuple[Usage, dict[str, Any]]:
     """Judge `folder/pairs` into `folder/judged` without a model, one token a row; also what its summary says."""
     usage = run_job(
-        "rerank", "model=custom", "model.name=none", "engine=scripted", "policy=no_think",
+        "rerank", "model=custom", "model.name=none", "engine=scripted", "policy=no_think", "cluster.replicas=2",
         f"input.path={folder / 'pairs'}", f"output.path={folder / 'judged'}",
     )  # fmt: skip
     return usage, json.loads((folder / "judged" / "summary.json").read_text())

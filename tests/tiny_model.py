@@ -25,7 +25,7 @@ def build_tiny_model(folder: Path, *, think_tokens: bool = True) -> Path:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    tokenizer = _build_tokenizer(think_tokens=think_tokens)
+    tokenizer = build_tokenizer(think_tokens=think_tokens)
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -79,7 +79,8 @@ def _make_text(chance: random.Random) -> str:
     return f"{prompt}\n{reasoning}\n</think> {'true' if word in known else 'false'}"
 
 
-def _build_tokenizer(*, think_tokens: bool) -> Any:
+def build_tokenizer(*, think_tokens: bool) -> Any:
+    """A byte-level tokenizer of WORDS; `<think>` and `</think>` are one token each where asked for."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
