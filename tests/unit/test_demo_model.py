@@ -1,7 +1,10 @@
 """The demo model's lessons are honest, and what it is measured on is not among them."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -78,6 +81,15 @@ def test_the_reasoning_of_lessons_is_short_and_most_names_a_word_of_the_query_an
 
 def start_of(passage: str) -> str:
     return " ".join(passage.split()[:12])
+
+
+@pytest.mark.parametrize("script", ["build", "evaluate", "train"])
+def test_each_script_starts(script: str) -> None:
+    pytest.importorskip("torch", reason="torch comes with the cpu extra")
+    command = [sys.executable, f"tools/demo_model/{script}.py", "--help"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": "."}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"usage" in done.stdout
 
 
 def test_the_balanced_pairs_are_as_many_relevant_as_not() -> None:

@@ -14,16 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from build import AWQ, BF16, default_cache
 from checkpoints import unpack_awq
 from traces import content_words, stem
 
-from rank1_batch.evaluation import Qrels, measure_first_stage, measure_ranking, read_qrels
+from rank1_batch.evaluation.config import EvaluateConfig, JudgedConfig
+from rank1_batch.evaluation.job import run_evaluation
 from rank1_batch.judging import Finish
-from rank1_batch.schema import DOC_ID, FINISH, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, TITLE, TRACE
+from rank1_batch.schema import DOC_ID, FINISH, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TITLE, TRACE
 
 ROOT = Path(__file__).parents[2]
 HELD_OUT = Path(__file__).with_name("data") / "held_out.parquet"
@@ -36,13 +36,15 @@ DEPTH, BUDGET = 20, 256
 def main() -> int:
     """Judge, measure, and print one line of Markdown for each form and set."""
     arguments = parse_arguments()
-    print("| form | pairs | finished | names both | quotes true | right | nDCG@10 | first stage |\n|" + "---|" * 8)
+    print(
+        "| form | pairs | finished | names both | quotes true | right | area | nDCG@10 | first stage |\n|" + "---|" * 9
+    )
     for name in arguments.sets:
         pairs = write_pairs(arguments.out, name, arguments.queries)
         for form in arguments.forms:
             output = arguments.out / form / pairs.stem
             judge(find_folder(arguments.out, form), pairs, output, arguments.settings)
-            print(measure(form, name, pairs, output), flush=True)
+            print(measure(form, name, pairs, output, find_qrels(arguments.out, name)), flush=True)
     return 0
 
 
@@ -92,7 +94,7 @@ def judge(model: Path, pairs: Path, output: Path, further: Sequence[str]) -> Non
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings], cwd=ROOT, check=True, stdout=sys.stderr)
 
 
-def measure(form: str, name: str, pairs: Path, output: Path) -> str:
+def measure(form: str, name: str, pairs: Path, output: Path, qrels: Path) -> str:
     """One line of the table."""
     texts = pq.read_table(pairs).to_pylist()
     by_id = {(row[QUERY_ID], row[DOC_ID]): row for row in texts}
@@ -103,8 +105,9 @@ def measure(form: str, name: str, pairs: Path, output: Path) -> str:
         share(names_both(row) for row in rows),
         share(true for row in rows for true in check_quotes(row)),
         share(row[LABEL] == row["relevant"] for row in rows) if name == "balanced" else "",
+        measure_area(rows) if name == "balanced" else "",
     ]
-    ranked = ["", ""] if name == "balanced" else measure_order(output, find_qrels(name))
+    ranked = ["", ""] if name == "balanced" else measure_order(output, qrels)
     return f"| {form} | {name}, {len(rows)} | " + " | ".join([*shares, *ranked]) + " |"
 
 
@@ -112,6 +115,13 @@ def share(values: Any) -> str:
     """How many of the values are true, in percent."""
     values = list(values)
     return f"{100 * sum(values) / len(values):.1f} %"
+
+
+def measure_area(rows: Sequence[dict[str, Any]]) -> str:
+    """The area under the curve of the scores: how often a relevant pair has the higher one."""
+    from sklearn.metrics import roc_auc_score
+
+    return f"{roc_auc_score([row['relevant'] for row in rows], [row[SCORE] for row in rows]):.2f}"
 
 
 def names_both(row: dict[str, Any]) -> bool:
@@ -131,21 +141,23 @@ def check_quotes(row: dict[str, Any]) -> Sequence[bool]:
     return [quote.lower() in passage for quote in re.findall(r'"([^"]+)"', row[TRACE])]
 
 
-def find_qrels(name: str) -> Qrels:
-    """People's grades of a set."""
+def find_qrels(out: Path, name: str) -> Path:
+    """People's grades of a set, as a file."""
     if name == "noveleval":
-        return read_qrels(NOVELEVAL / "qrels.txt")
-    import ir_measures
+        return NOVELEVAL / "qrels.txt"
+    rows = pq.read_table(HELD_OUT).filter(pc.field("relevant")).to_pylist()
+    path = out / "qrels.txt"
+    path.write_text("".join(f"{row[QUERY_ID]} 0 {row[DOC_ID]} 1\n" for row in rows))
+    return path
 
-    relevant = pq.read_table(HELD_OUT).filter(pc.field("relevant")).to_pylist()
-    return [ir_measures.Qrel(row[QUERY_ID], row[DOC_ID], 1) for row in relevant]
 
-
-def measure_order(output: Path, qrels: Qrels) -> list[str]:
+def measure_order(output: Path, qrels: Path) -> list[str]:
     """nDCG@10 of the new order, and of the first stage's."""
-    ranking: pa.Table = pq.read_table(output / "ranking")
-    found = (of(ranking, qrels, ["nDCG@10"])["nDCG@10"] for of in (measure_ranking, measure_first_stage))
-    return [f"{value:.3f}" for value in found]
+    config = EvaluateConfig(
+        qrels=str(qrels), output=JudgedConfig(str(output)), measures=["nDCG@10"], missing_queries="leave_out"
+    )
+    found = run_evaluation(config).comparisons["nDCG@10"]
+    return [f"{found.value:.3f}", f"{found.first_stage:.3f}"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from split import choose_part
 from traces import content_words, coverage, find_terms, stem, weigh_stems
 
 DATA = Path(__file__).with_name("data")
-SYNTHETIC_QUERIES = 340
+SYNTHETIC_QUERIES = 1850
 TOP = 20
 """Candidates of a held-out query that are kept, as the first stage ordered them."""
 QUESTIONS = (

@@ -25,16 +25,18 @@ from rank1_batch.prompts import RANK1_TEMPLATE
 HERE = Path(__file__).parent
 WORKERS = 2
 BATCH, RATE, ROW_RATE, WARM_UP = 4, 1e-3, 5e-4, 15
-VERDICT_WEIGHT = 8.0
-"""How much the one token of the verdict counts beside one of the reasoning."""
+VERDICT_WEIGHT, FINDING_WEIGHT = 8.0, 4.0
+"""How much the token of the verdict counts beside one of the reasoning, and one that says whether a term is there."""
+FINDINGS = (" met", " missing", " nothing", ' "')
 SAVE_EVERY_S = 240
 
 
 class Sample(NamedTuple):
-    """Token ids of a prompt and of what is to follow it."""
+    """Token ids of a prompt and of what is to follow it, and how much each of these counts."""
 
     prompt: list[int]
     answer: list[int]
+    weights: Tensor
 
 
 class Student(NamedTuple):
@@ -96,7 +98,11 @@ def encode_sample(tokenizer: Any, row: dict[str, Any], weights: dict[str, float]
     prompt = RANK1_TEMPLATE.format(query=row["query"], passage=row["passage"])
     trace = compose_trace(row["query"], row["passage"], weights)
     answer = f"\n{trace}\n</think> {str(row['label']).lower()}{tokenizer.eos_token}"
-    return Sample(tokenizer.encode(prompt), tokenizer.encode(answer))
+    ids = tokenizer.encode(answer)
+    findings = {token for text in FINDINGS for token in tokenizer.encode(text)}
+    counts = torch.tensor([FINDING_WEIGHT if token in findings else 1.0 for token in ids])
+    counts[-2] = VERDICT_WEIGHT  # the last is the end of text
+    return Sample(tokenizer.encode(prompt), ids, counts)
 
 
 def train(student: Student, samples: Sequence[Sample], out: Path, done: int) -> None:
@@ -171,12 +177,10 @@ def rate_at(step: int, steps: int) -> float:
 
 
 def measure_loss(student: Student, sample: Sample) -> Tensor:
-    """The mean loss of the answer's tokens, the verdict's counting more."""
+    """The mean loss of the answer's tokens, those that decide counting more."""
     logits = answer_logits(student, sample)
     losses = nn.functional.cross_entropy(logits, torch.tensor(sample.answer), reduction="none")
-    weights = torch.ones_like(losses)
-    weights[-2] = VERDICT_WEIGHT  # the last is the end of text
-    return (losses * weights).sum() / weights.sum()
+    return (losses * sample.weights).sum() / sample.weights.sum()
 
 
 def answer_logits(student: Student, sample: Sample) -> Tensor:
