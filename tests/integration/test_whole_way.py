@@ -1,0 +1,126 @@
+"""From a first-stage run to ranks, metrics and labels, all on S3: SciFact's slice and NovelEval, the demo model."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+import s3fs
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCIFACT, NOVELEVAL = EXAMPLES / "scifact", EXAMPLES / "noveleval"
+SCIFACT_QUERIES, SCIFACT_DEPTH = 5, 2
+NOVELEVAL_QUERIES, NOVELEVAL_DEPTH = ["0", "2"], 5  # not "1": SciFact has a query of that id, too
+Rows = list[dict[str, Any]]
+Finish = Callable[..., None]
+
+
+@pytest.fixture
+def finish(run_job: Callable[..., tuple[int, str]]) -> Finish:
+    """Runs a job that must end with exit code 0."""
+
+    def run(name: str, *settings: str) -> None:
+        code, printed = run_job(*settings, name=name)
+        assert code == 0, printed
+
+    return run
+
+
+@pytest.mark.timeout(600)  # loads a model
+def test_a_run_becomes_ranks_metrics_and_labels(
+    s3: s3fs.S3FileSystem, bucket: str, demo_model: Path, finish: Finish
+) -> None:
+    """One job judges both sets, so that one model is loaded."""
+    run, grades = upload_scifact(s3, bucket)
+    upload_noveleval(s3, bucket)
+    finish(
+        "prepare", f"run={bucket}/scifact/bm25.trec", f"queries={bucket}/scifact", f"corpus={bucket}/scifact",
+        f"depth={SCIFACT_DEPTH}", f"output.path={bucket}/scifact/pairs",
+    )  # fmt: skip
+    finish(
+        "rerank", "model=demo_full", "engine=vllm_cpu", "engine.max_num_seqs=16", "policy.max_thinking_tokens=192",
+        f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]", f"output.path={bucket}/judged",
+    )  # fmt: skip
+    judged = pq.read_table(f"{bucket.removeprefix('s3://')}/judged/judgments", filesystem=s3).to_pylist()
+    assert len(judged) == SCIFACT_QUERIES * SCIFACT_DEPTH + len(NOVELEVAL_QUERIES) * NOVELEVAL_DEPTH
+    assert all(0 < row["score"] < 1 and row["trace"] for row in judged)
+    summary = json.loads(s3.cat(f"{bucket}/judged/summary.json"))
+    assert (summary["rows"], summary["errors"]) == (len(judged), 0)
+    assert summary["queries"] == SCIFACT_QUERIES + len(NOVELEVAL_QUERIES)
+    assert SCIFACT_DEPTH in [stage["depth"] for stage in summary["first_stages"]]
+    assert "bm25.trec" in str(summary["first_stages"])
+
+    finish(
+        "evaluate", f"output.path={bucket}/judged", f"qrels={bucket}/scifact/qrels/test.tsv",
+        f"report.path={bucket}/report", "measures=[P@2,RR@2,nDCG@2]",
+    )  # fmt: skip
+    measured = json.loads(s3.cat(f"{bucket}/report/evaluation.json"))["measures"]
+    # The same two candidates of each query, in the old order and in the new: the measure that knows no order is equal.
+    assert measured["P@2"]["first_stage"] == measured["P@2"]["value"] == precision_at(SCIFACT_DEPTH, run, grades)
+    assert 0 < measured["RR@2"]["value"] <= 1
+
+    finish(
+        "export", f"output.path={bucket}/judged", f"labels.path={bucket}/labels", f"qrels={bucket}/noveleval.txt",
+        "format=[rank1,scores]", "labels.keep_without=[positive,negative]", "labels.drop_called_true=false",
+    )  # fmt: skip
+    check_labels(s3, f"{bucket}/labels", judged)
+
+
+def upload_scifact(s3: s3fs.S3FileSystem, bucket: str) -> tuple[list[str], list[str]]:
+    """The first queries, their run and their grades, and the whole corpus; returns the lines of run and grades."""
+    queries = (SCIFACT / "queries.jsonl").read_text().splitlines()[:SCIFACT_QUERIES]
+    chosen = {json.loads(line)["_id"] for line in queries}
+    run = [line for line in (SCIFACT / "bm25.trec").read_text().splitlines() if line.split()[0] in chosen]
+    grades = (SCIFACT / "qrels" / "test.tsv").read_text().splitlines()
+    grades = [line for line in grades if line.split("\t")[0] in {"query-id", *chosen}]
+    for name, lines in {"queries.jsonl": queries, "bm25.trec": run, "qrels/test.tsv": grades}.items():
+        s3.pipe(f"{bucket}/scifact/{name}", "\n".join(lines).encode())
+    s3.pipe(f"{bucket}/scifact/corpus.jsonl.gz", gzip.compress((SCIFACT / "corpus.jsonl").read_bytes()))
+    return run, grades
+
+
+def upload_noveleval(s3: s3fs.S3FileSystem, bucket: str) -> None:
+    """The first candidates of some queries, and the grades of all."""
+    chosen = pc.field("query_id").isin(NOVELEVAL_QUERIES) & (pc.field("first_stage_rank") <= NOVELEVAL_DEPTH)
+    table = pq.read_table(NOVELEVAL / "pairs" / "part-0.parquet", filters=chosen)
+    with s3.open(f"{bucket}/noveleval/part-0.parquet", "wb") as file:
+        pq.write_table(table, file)
+    s3.put(str(NOVELEVAL / "qrels.txt"), f"{bucket}/noveleval.txt")
+
+
+def precision_at(depth: int, run: list[str], grades: list[str]) -> object:
+    """P@depth of a run, counted by hand."""
+    relevant = {tuple(line.split("\t")[:2]) for line in grades[1:]}
+    hits = sum((query, doc) in relevant for query, _, doc, rank, *_ in map(str.split, run) if int(rank) <= depth)
+    return pytest.approx(hits / depth / SCIFACT_QUERIES)
+
+
+def check_labels(s3: s3fs.S3FileSystem, labels: str, judged: Rows) -> None:
+    """All that ended by itself is there with its reasoning, and agrees with people as often as the report says."""
+    finished = {(row["unit_id"], row["row"]): row for row in judged if row["finish"] == "complete"}
+    assert len(finished) > len(judged) / 2  # the demo model ends its reasoning by itself
+    report = json.loads(s3.cat(f"{labels}/labels.json"))
+    assert (report["rows"], report["exported"]) == (len(judged), len(finished))
+    assert "smollm2-135m-rank1" in s3.cat(f"{labels}/labels_card.md").decode()
+
+    links = pq.read_table(f"{labels.removeprefix('s3://')}/links/rank1", filesystem=s3).to_pylist()
+    lines = s3.cat(f"{labels}/rank1/train/part-00000.jsonl").decode().splitlines()
+    outputs = {
+        (link["unit_id"], link["row"]): json.loads(line)["output"] for link, line in zip(links, lines, strict=True)
+    }
+    assert outputs == {
+        key: f"<think>{row['trace']}</think> {str(row['label']).lower()}" for key, row in finished.items()
+    }
+
+    grades = (line.split() for line in (NOVELEVAL / "qrels.txt").read_text().splitlines())
+    relevant = {(query, doc) for query, _, doc, grade in grades if int(grade) > 0}
+    graded = [row for row in finished.values() if row["query_id"] in NOVELEVAL_QUERIES]
+    called = [row for row in graded if row["label"]]
+    right = [row for row in called if (row["query_id"], row["doc_id"]) in relevant]
+    assert report["trust"]["graded"]["pairs"] == len(graded)
+    precision = report["trust"]["verdicts"]["precision"]["value"]
+    assert precision == (pytest.approx(len(right) / len(called)) if called else None)
