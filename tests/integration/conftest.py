@@ -84,9 +84,9 @@ def start_job() -> Iterator[StartedJob]:
 def run_job(start_job: StartedJob) -> Callable[..., tuple[int, str]]:
     """Runs `python -m jobs.rerank` (or another job) to its end: its exit code, and all that it printed."""
 
-    def run(*settings: str, name: str = "rerank") -> tuple[int, str]:
+    def run(*settings: str, name: str = "rerank", limit_s: float = 280) -> tuple[int, str]:
         job = start_job(*settings, name=name)
-        printed, _ = job.communicate(timeout=280)
+        printed, _ = job.communicate(timeout=limit_s)
         return job.returncode, printed
 
     return run

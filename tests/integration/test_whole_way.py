@@ -13,8 +13,8 @@ import s3fs
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCIFACT, NOVELEVAL = EXAMPLES / "scifact", EXAMPLES / "noveleval"
-SCIFACT_QUERIES, SCIFACT_DEPTH = 5, 2
-NOVELEVAL_QUERIES, NOVELEVAL_DEPTH = ["0", "2"], 5  # not "1": SciFact has a query of that id, too
+SCIFACT_QUERIES, SCIFACT_DEPTH = 3, 2
+NOVELEVAL_QUERIES, NOVELEVAL_DEPTH = ["0", "2"], 3  # not "1": SciFact has a query of that id, too
 Rows = list[dict[str, Any]]
 Finish = Callable[..., None]
 
@@ -24,7 +24,7 @@ def finish(run_job: Callable[..., tuple[int, str]]) -> Finish:
     """Runs a job that must end with exit code 0."""
 
     def run(name: str, *settings: str) -> None:
-        code, printed = run_job(*settings, name=name)
+        code, printed = run_job(*settings, name=name, limit_s=500)
         assert code == 0, printed
 
     return run
