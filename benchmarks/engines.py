@@ -1,7 +1,8 @@
 """The job against a raw engine, the reference's way and ray.data.llm: same prompts, same model, same machine.
 
-    python -m benchmarks.engines            all of them, one after the other, and their ratios
-    python -m benchmarks.engines WAY FOLDER one of them, its figures as FOLDER/WAY.json
+    python -m benchmarks.engines             all of them, one after the other, and their ratios
+    python -m benchmarks.engines feeding     a tiny model and 256 slots, as on a GPU: the CPU time of feeding it
+    python -m benchmarks.engines WAY FOLDER  one way over an input that was built, its figures as FOLDER/WAY.json
 
 Each way runs in a process of its own. Seconds count from the first request to the last answer,
 without loading. "CPU" is the CPU time of the process that feeds the engine.
@@ -10,6 +11,7 @@ without loading. "CPU" is the CPU time of the process that feeds the engine.
 import asyncio
 import json
 import math
+import random
 import subprocess
 import sys
 import tempfile
@@ -17,27 +19,40 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-SLOTS, ROWS_PER_SLOT, PROMPT_TOKENS, NEW_TOKENS = 16, 20, 250, 64
-CONTEXT = 512
+PASSAGE_WORDS, NEW_TOKENS, CONTEXT = 190, 64, 512
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-ENGINE = {"max_num_seqs": SLOTS, "max_num_batched_tokens": 2048, "enforce_eager": True}
-WAYS = ("raw", "replica", "job", "reference", "ray_data_llm")
+
+
+class Load(NamedTuple):
+    """How much an engine is given, and how large its model is."""
+
+    slots: int
+    rows: int
+    hidden: int
+    ways: tuple[str, ...]
+
+
+LOADS = {
+    "all": Load(slots=16, rows=320, hidden=256, ways=("raw", "replica", "job", "reference", "ray_data_llm")),
+    "feeding": Load(slots=256, rows=2048, hidden=128, ways=("raw", "replica", "reference")),
+}
 
 
 def main(argv: Sequence[str]) -> None:
     """Run one way, or all."""
-    if argv:
+    if argv and argv[0] not in LOADS:
         way, folder = argv[0], Path(argv[1])
         (folder / f"{way}.json").write_text(json.dumps(run_way(way, folder)))
         return
+    load = LOADS[argv[0] if argv else "all"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build_input(folder)
-        figures = {way: run_in_process(way, folder) for way in WAYS}
+        build_input(folder, load)
+        figures = {way: run_in_process(way, folder) for way in load.ways}
     raw = figures["raw"]["seconds"]
-    print(f"{SLOTS} slots, {SLOTS * ROWS_PER_SLOT} rows, about {PROMPT_TOKENS} + {NEW_TOKENS} tokens")
+    print(f"{load.slots} slots, {load.rows} rows, about 250 + {NEW_TOKENS} tokens")
     print("| way | seconds | tokens/s | against raw | CPU µs a token | CPU µs a row |")
     print("|---|---|---|---|---|---|")
     for way, found in figures.items():
@@ -60,8 +75,8 @@ def run_in_process(way: str, folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / f"{way}.json").read_text()))
 
 
-def build_input(folder: Path) -> None:
-    """A model of random weights that hardly ever closes its reasoning, and pairs in its words."""
+def build_input(folder: Path, load: Load) -> None:
+    """A model of random weights that hardly ever closes its reasoning, and pairs in its words, no two alike."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     import torch
@@ -73,13 +88,13 @@ def build_input(folder: Path) -> None:
     tokenizer.save_pretrained(folder / "model")
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=1024, num_hidden_layers=4,
+        vocab_size=len(tokenizer), hidden_size=load.hidden, intermediate_size=4 * load.hidden, num_hidden_layers=4,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
         eos_token_id=tokenizer.eos_token_id, bos_token_id=None, tie_word_embeddings=False,
     )  # fmt: skip
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
-    rows = range(SLOTS * ROWS_PER_SLOT)
-    words = [" ".join(WORDS[(row * 7 + i * i) % len(WORDS)] for i in range(190)) for row in rows]
+    chance, rows = random.Random(1), range(load.rows)
+    words = [" ".join(chance.choices(WORDS, k=PASSAGE_WORDS)) for _ in rows]
     table = pa.table(
         {
             "query_id": [f"q{row // 20}" for row in rows],
@@ -90,6 +105,7 @@ def build_input(folder: Path) -> None:
     )
     (folder / "pairs").mkdir()
     pq.write_table(table, folder / "pairs" / "0.parquet")
+    (folder / "slots").write_text(str(load.slots))
 
 
 def run_way(way: str, folder: Path) -> dict[str, Any]:
@@ -101,11 +117,18 @@ def run_way(way: str, folder: Path) -> dict[str, Any]:
     return ways[way](folder)
 
 
+def engine_args(folder: Path) -> dict[str, Any]:
+    """The arguments that every way gives to vLLM."""
+    slots = int((folder / "slots").read_text())
+    return {"max_num_seqs": slots, "max_num_batched_tokens": 2048, "enforce_eager": True}
+
+
 def settings(folder: Path) -> list[str]:
-    """The settings of the job that match ENGINE."""
+    """The settings of the job that come to `engine_args`."""
     return [
         "model=custom", f"model.name={folder / 'model'}", f"model.max_model_len={CONTEXT}", "model.dtype=float32",
-        "engine=vllm_cpu", f"engine.max_num_seqs={SLOTS}", "engine.env.VLLM_CPU_KVCACHE_SPACE=1",
+        "engine=vllm_cpu", f"engine.max_num_seqs={engine_args(folder)['max_num_seqs']}",
+        "engine.env.VLLM_CPU_KVCACHE_SPACE=1",
         f"policy.max_thinking_tokens={NEW_TOKENS}", f"input.path={folder / 'pairs'}",
         f"output.path={folder / 'judged'}", "gates.fail.stray=1",  # its verdicts are as random as its weights
     ]  # fmt: skip
@@ -128,7 +151,7 @@ def run_raw(folder: Path) -> dict[str, Any]:
 
     async def run() -> dict[str, Any]:
         model = {"model": str(folder / "model"), "dtype": "float32", "max_model_len": CONTEXT}
-        engine = await build_vllm_engine(model, dict(ENGINE), ENV)
+        engine = await build_vllm_engine(model, engine_args(folder), ENV)
         prompts = [engine.encode(prompt) for prompt in read_prompts(folder)]
 
         async def judge(prompt: list[int]) -> int:
@@ -137,11 +160,11 @@ def run_raw(folder: Path) -> dict[str, Any]:
             await engine.verdict([*prompt, *end])
             return reasoning.tokens
 
-        start = time.monotonic()
+        start, cpu = time.monotonic(), time.process_time()
         tokens = sum(await asyncio.gather(*map(judge, prompts)))
-        seconds = time.monotonic() - start
+        seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu
         await engine.close()
-        return {"seconds": seconds, "tokens": tokens, "rows": len(prompts)}
+        return {"seconds": seconds, "tokens": tokens, "rows": len(prompts), "cpu_s": cpu_s}
 
     return asyncio.run(run())
 
@@ -187,7 +210,7 @@ def run_reference(folder: Path) -> dict[str, Any]:
 
     from rank1_batch.parsing import close_reasoning
 
-    llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **ENGINE)
+    llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **engine_args(folder))
     tokenizer = llm.get_tokenizer()
     verdicts = [tokenizer.encode(word, add_special_tokens=False)[0] for word in (" true", " false")]
     common = {"temperature": 0.0, "logprobs": 20, "skip_special_tokens": False}
@@ -220,7 +243,7 @@ def run_ray_data_llm(folder: Path) -> dict[str, Any]:
     def build(params: dict[str, Any]) -> Any:
         config = vLLMEngineProcessorConfig(
             model_source=str(folder / "model"),
-            engine_kwargs={"dtype": "float32", "max_model_len": CONTEXT, **ENGINE},
+            engine_kwargs={"dtype": "float32", "max_model_len": CONTEXT, **engine_args(folder)},
             placement_group_config={"bundles": [{"CPU": 1}]},
             chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
             batch_size=32, concurrency=1, log_engine_metrics=False,
