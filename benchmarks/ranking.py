@@ -1,6 +1,9 @@
 """Ranking committed judgments: seconds, those of the CPU, and memory above that of a process with nothing done.
 
-python -m benchmarks.ranking [ROWS …]     default: 100000 1000000
+    python -m benchmarks.ranking [ROWS …]           on this process alone; default: 100000 1000000
+    python -m benchmarks.ranking cluster [ROWS …]   by a Ray of this machine
+
+CPU and memory are the driver's alone.
 """
 
 import random
@@ -10,13 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pyarrow as pa
 
+from rank1_batch.cluster import connect
+from rank1_batch.config import ClusterConfig, EngineConfig
 from rank1_batch.judging import Finish, Judgment
 from rank1_batch.manifest import Counts, commit_unit, read_plan, write_plan
 from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, ROW, build_judgments
-from rank1_batch.stages.rank import rank_units
+from rank1_batch.stages.rank import rank_here, rank_units
+from rank1_batch.stages.rank_cluster import rank_on_cluster
 from rank1_batch.storage import Store, open_store
 from rank1_batch.units import Unit
 
@@ -29,20 +36,22 @@ TRACE = "Okay, let me see. The query asks for one thing and the passage speaks o
 def main(argv: Sequence[str]) -> None:
     """A line for each number of rows."""
     if argv[:1] == ["--rank"]:
-        rank(open_store(argv[1]))
+        rank(open_store(argv[2]), cluster=argv[1] == "cluster")
         return
+    where, sizes = ("cluster", argv[1:]) if argv[:1] == ["cluster"] else ("here", argv)
     print("| rows | units | seconds | of the CPU | MB above the start |\n|---|---|---|---|---|")
-    for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
+    for rows in [int(text) for text in sizes] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
             write_judged(open_store(folder), rows)
-            subprocess.run([sys.executable, "-m", "benchmarks.ranking", "--rank", folder], check=True)
+            subprocess.run([sys.executable, "-m", "benchmarks.ranking", "--rank", where, folder], check=True)
 
 
-def rank(store: Store) -> None:
+def rank(store: Store, *, cluster: bool) -> None:
     """Rank what is committed, and print a line of the table: peak memory is a process's own."""
     units = read_plan(store)
-    before, start, cpu_start = peak_mb(), time.monotonic(), time.process_time()
-    ranked = rank_units(store, units)
+    with connect(ClusterConfig(), EngineConfig(kind="scripted")) if cluster else nullcontext():
+        before, start, cpu_start = peak_mb(), time.monotonic(), time.process_time()
+        ranked = rank_units(store, units, rank_buckets=rank_on_cluster if cluster else rank_here)
     seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu_start
     memory_mb = peak_mb() - before
     print(f"| {ranked.rows} | {len(units)} | {seconds:.1f} | {cpu_s:.1f} | {memory_mb:.0f} |", flush=True)

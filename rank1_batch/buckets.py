@@ -46,7 +46,7 @@ def _join_small(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 def _split_rows(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, pa.Table]]:
     """The rows of each bucket that has any, in the order in which they stand."""
-    owner = _find_buckets(table[key], buckets)
+    owner = find_buckets(table[key], buckets)
     ordered = table.take(pa.array(np.argsort(owner, kind="stable")))
     start = 0
     for bucket, rows in enumerate(np.bincount(owner, minlength=buckets).tolist()):
@@ -55,7 +55,7 @@ def _split_rows(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, 
         start += rows
 
 
-def _find_buckets(keys: pa.ChunkedArray, buckets: int) -> npt.NDArray[np.int64]:
+def find_buckets(keys: pa.ChunkedArray, buckets: int) -> npt.NDArray[np.int64]:
     """The bucket of each row: the same for equal keys, in any table and on any day."""
     encoded = pc.fill_null(keys, "").combine_chunks().dictionary_encode()
     owners = [zlib.crc32(key.encode()) % buckets for key in encoded.dictionary.to_pylist()]

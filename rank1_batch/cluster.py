@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray.data
 from ray.exceptions import NodeDiedError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -30,6 +31,10 @@ QUIET = {
 DATA_THREADS = ("StreamingExecutor", "iter_threaded", "ray-data-metadata-prefetch")
 """How the names of Ray Data's threads begin that ask Ray something."""
 DATA_THREADS_END_S = 60.0
+
+
+INIT_DEATHS = 5
+"""Actors that may die one after another while they start, before the job is given up."""
 
 
 @contextmanager
@@ -58,10 +63,21 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
             if address is None:
                 check_capacity(cluster, engine, ray.cluster_resources())
             check_node_versions()
+            set_up_ray_data()
             yield _gather_logs(chatter, context.address_info.get("session_dir"))
         finally:
             wait_for_data_threads()
             ray.shutdown()
+
+
+def set_up_ray_data() -> None:
+    """Ray Data's settings for whatever this process runs on it."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A replica may wait for hours for a spot machine; Ray ends a job after 30 minutes without progress.
+    context.execution_no_progress_timeout_s = -1
+    context.max_consecutive_actor_init_deaths = INIT_DEATHS
 
 
 def wait_for_data_threads() -> None:

@@ -34,13 +34,15 @@ from rank1_batch.retries import count_retries
 from rank1_batch.stages.finish import Judged, add_receipt, build_summary, count_committed
 from rank1_batch.stages.judge import JudgeSpec
 from rank1_batch.stages.plan import open_input, plan_units
-from rank1_batch.stages.rank import rank_units
+from rank1_batch.stages.rank import Ranked, rank_units
 from rank1_batch.stopping import stop_on_sigterm
 from rank1_batch.storage import Store, delete_file, open_store, read_bytes, write_bytes
 from rank1_batch.units import Unit
 from rank1_batch.versions import find_versions
 
 DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
+MOST_ROWS_RANKED_HERE = 10_000_000
+"""The driver alone ranks about 100,000 rows a second: beyond this the nodes of the cluster share the work."""
 
 
 class Outcome(NamedTuple):
@@ -74,6 +76,10 @@ class Work(NamedTuple):
         """Rows of the whole job."""
         return sum(unit.pairs for unit in self.units)
 
+    def ranked_on_cluster(self) -> bool:
+        """Whether there is too much to be ranked by one process."""
+        return self.count_pairs() > MOST_ROWS_RANKED_HERE
+
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every row in has its row out."""
@@ -96,8 +102,8 @@ def tell(console: Console, text: str) -> None:
 
 @contextmanager
 def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator[None]:
-    """Ray, where there is anything to judge."""
-    if not work.pending:
+    """Ray, where there is anything for it to do."""
+    if not work.pending and not work.ranked_on_cluster():
         yield
         return
     # Ray takes seconds to import: settings and input are checked before.
@@ -153,7 +159,7 @@ def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     unread = {unit_id for unit_id, _ in judged.failures}
     units = [unit for unit in work.units if unit.unit_id not in unread]
     counts = count_committed(work.output, units)
-    ranked = rank_units(work.output, units)
+    ranked = _rank(work, units)
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
@@ -169,6 +175,14 @@ def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     if not failed:
         write_bytes(work.output, SUCCESS_PATH, b"")
     return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
+
+
+def _rank(work: Work, units: list[Unit]) -> Ranked:
+    if not work.ranked_on_cluster():
+        return rank_units(work.output, units)
+    from rank1_batch.stages.rank_cluster import rank_on_cluster
+
+    return rank_units(work.output, units, rank_buckets=rank_on_cluster)
 
 
 def _plan(config: RerankConfig) -> Work:

@@ -1,12 +1,13 @@
 """Committed files → `ranking/` and a TREC run. Reads score columns only, a bounded part at a time.
 
-Queries are dealt into buckets on the driver's disk, since a query's rows may stand in any unit;
-then each bucket is ranked in memory.
+A query's rows may stand in any unit, so queries are dealt into buckets, and each bucket is ranked
+in memory: on this machine's disk, or by all nodes of a cluster (`stages/rank_cluster.py`).
 """
 
 import gzip
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,19 @@ BUCKET_ROWS = 50_000
 MOST_BUCKETS = 500
 """Each is an open file while rows are dealt; 10⁹ rows make buckets of 2·10⁶, some 200 MB in memory."""
 COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
-EMPTY = RANKING_SCHEMA.empty_table()
+
+
+class RankedBucket(NamedTuple):
+    """A bucket whose ranking is written. `run` is its part of the run, a member of a gzip file."""
+
+    bucket: int
+    queries: int
+    rows: int
+    run: bytes
+
+
+RankBuckets = Callable[[Store, Sequence[str], int], Iterator[RankedBucket]]
+"""Ranks the rows of files, given by their paths, in so many buckets; those with rows come back in any order."""
 
 
 class Ranked(NamedTuple):
@@ -39,7 +52,28 @@ class Ranked(NamedTuple):
     duplicates: int
 
 
-def rank_units(store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_ROWS) -> Ranked:
+def rank_here(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:
+    """Rank on this machine: its disk holds the rows, and its memory a bucket of them."""
+    with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
+        places = deal_rows(read_tables(store, paths, COLUMNS), QUERY_ID, Path(folder), buckets)
+        for bucket, place in enumerate(places):
+            rows = read_bucket(place)
+            if rows is not None:
+                yield rank_bucket(store, bucket, rows)
+
+
+def rank_bucket(store: Store, bucket: int, rows: pa.Table) -> RankedBucket:
+    """Rank all rows of a bucket's queries and write their part of the ranking: the same bytes for the same rows."""
+    ranked = rank_rows(rows)
+    write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(ranked.drop([RUN_SCORE])))
+    # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
+    run = gzip.compress("".join(_run_lines(ranked)).encode(), RUN_COMPRESSION, mtime=0)
+    return RankedBucket(bucket, pc.count_distinct(ranked[QUERY_ID]).as_py(), len(ranked), run)
+
+
+def rank_units(
+    store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_ROWS, rank_buckets: RankBuckets = rank_here
+) -> Ranked:
     """Write the ranking of all units, and the run; in place of those of a smaller plan.
 
     About `bucket_rows` rows are in memory at a time, and a query's rows always are.
@@ -48,20 +82,26 @@ def rank_units(store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_RO
     buckets = min(-(-total // bucket_rows), MOST_BUCKETS)
     queries = rows = 0
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
-        tables = read_tables(store, [judgments_path(unit.unit_id) for unit in units], COLUMNS)
-        paths = deal_rows(tables, QUERY_ID, Path(folder), buckets)
-        run_path = Path(folder) / RUN_PATH
-        with run_path.open("wb") as run:
-            for bucket, path in enumerate(paths):
-                ranked = rank_rows(read_bucket(path) or EMPTY)
-                write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(ranked.drop([RUN_SCORE])))
-                # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
-                run.write(gzip.compress("".join(_run_lines(ranked)).encode(), RUN_COMPRESSION, mtime=0))
-                queries += pc.count_distinct(ranked[QUERY_ID]).as_py()
-                rows += len(ranked)
-        write_file(store, RUN_PATH, run_path)
-    _delete_others(store, buckets)
+        members: dict[int, Path] = {}
+        for ranked in rank_buckets(store, [judgments_path(unit.unit_id) for unit in units], buckets):
+            members[ranked.bucket] = Path(folder) / str(ranked.bucket)
+            members[ranked.bucket].write_bytes(ranked.run)
+            queries += ranked.queries
+            rows += ranked.rows
+        write_file(store, RUN_PATH, _join_files([members[bucket] for bucket in sorted(members)], Path(folder)))
+    _delete_others(store, members)
     return Ranked(queries, rows, total - rows)
+
+
+def _join_files(paths: Sequence[Path], folder: Path) -> Path:
+    """One file of all, in their order; they are gone."""
+    joined = folder / RUN_PATH
+    with joined.open("wb") as target:
+        for path in paths:
+            with path.open("rb") as source:
+                shutil.copyfileobj(source, target)
+            path.unlink()
+    return joined
 
 
 def _run_lines(ranked: pa.Table) -> Iterator[str]:
@@ -74,9 +114,9 @@ def _bucket_name(bucket: int) -> str:
     return f"part-{bucket:05d}.parquet"
 
 
-def _delete_others(store: Store, buckets: int) -> None:
-    """Remove what an earlier ranking with more buckets left behind."""
-    ours = {_bucket_name(bucket) for bucket in range(buckets)}
+def _delete_others(store: Store, buckets: Collection[int]) -> None:
+    """Remove what an earlier ranking with other buckets left behind."""
+    ours = {_bucket_name(bucket) for bucket in buckets}
     for file in list_files(store, RANKING_FOLDER):
         if Path(file.path).name not in ours:
             delete_file(store, file.path)

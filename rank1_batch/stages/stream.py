@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import ray
-from ray.data import ActorPoolStrategy, DataContext
+from ray.data import ActorPoolStrategy
 
 import rank1_batch
 from rank1_batch import errors
@@ -24,8 +24,6 @@ ERRORS = {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, Rank1BatchError)
 }
-INIT_DEATHS = 5
-"""Actors that may die one after another while they start, before the job is given up."""
 
 
 class JudgeActor:
@@ -61,7 +59,6 @@ def stream_units(
 
     Ends early when the run was asked to stop, as soon as every replica is idle.
     """
-    _set_up_ray_data()
     replicas = cluster.max_replicas or cluster.replicas
     # No more for one than its share: the first to be loaded would take all units of a small job.
     share = -(-len(units) // replicas)
@@ -117,15 +114,6 @@ def _until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
 def units_in_flight(max_num_seqs: int, unit_pairs: int) -> int:
     """Units that one replica works on at once: enough rows to keep it busy while units end."""
     return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // unit_pairs)), MOST_UNITS_IN_FLIGHT)
-
-
-def _set_up_ray_data() -> None:
-    context = DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    # A replica may wait for hours for a spot machine; Ray ends a job after 30 minutes without progress.
-    context.execution_no_progress_timeout_s = -1
-    context.max_consecutive_actor_init_deaths = INIT_DEATHS
 
 
 def _parse_receipt(text: str) -> Receipt:

@@ -2,9 +2,10 @@
 
 import getpass
 import json
+import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from rich.console import Console
 
+from rank1_batch import pipeline
 from rank1_batch.cluster import connect
-from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.manifest import PROMPT_KEY
+from rank1_batch.config import ClusterConfig, EngineConfig, load_config
+from rank1_batch.errors import Rank1BatchError
+from rank1_batch.manifest import PROMPT_KEY, judgments_path, read_plan
+from rank1_batch.pipeline import run_rerank
+from rank1_batch.stages import rank_cluster
+from rank1_batch.stages.rank import RankedBucket, rank_units
+from rank1_batch.stages.rank_cluster import rank_on_cluster
+from rank1_batch.storage import Store, open_store
 from tests.seaweed import wait_for
 from tests.tiny_model import tiny_pairs
 
@@ -115,6 +124,40 @@ def test_new_files_are_judged_by_the_same_command_and_changed_ones_refused(setti
     code, printed = run_job(*settings)
     assert code == 6
     assert "1.parquet changed" in printed
+
+
+def test_a_job_of_many_rows_has_them_ranked_by_the_nodes(settings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "MOST_ROWS_RANKED_HERE", 100)
+    asked = []
+
+    def spy(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:
+        asked.append(len(paths))
+        return rank_on_cluster(store, paths, buckets)
+
+    monkeypatch.setattr(rank_cluster, "rank_on_cluster", spy)
+    with Path(os.devnull).open("w") as nowhere:
+        outcome = run_rerank(load_config(settings), Console(file=nowhere))
+    assert (outcome.exit_code, outcome.summary["queries"]) == (0, count_queries(settings))
+    assert asked == [len(list(output(settings).glob("judgments/*.parquet")))]
+    assert pq.read_table(output(settings) / "ranking").num_rows == 600
+
+
+def test_the_nodes_write_the_same_ranking_as_the_driver_and_name_a_file_that_is_lost(
+    settings: list[str], run_job: Run
+) -> None:
+    assert run_job(*settings)[0] == 0
+    store = open_store(str(output(settings)))
+    units = read_plan(store)
+    here = rank_units(store, units, bucket_rows=50)
+    before = read_ranking_files(settings)
+    assert len(before) > 10
+    lost = output(settings) / judgments_path(units[0].unit_id)
+    with connect(ClusterConfig(address=value(settings, "cluster.address")), EngineConfig()):
+        assert rank_units(store, units, bucket_rows=50, rank_buckets=rank_on_cluster) == here
+        assert read_ranking_files(settings) == before
+        lost.unlink()
+        with pytest.raises(Rank1BatchError, match=lost.name):
+            rank_units(store, units, bucket_rows=50, rank_buckets=rank_on_cluster)
 
 
 def test_settings_that_shape_scores_may_not_change(settings: list[str], run_job: Run) -> None:
@@ -284,6 +327,15 @@ def output(settings: list[str]) -> Path:
 
 def read_summary(settings: list[str]) -> dict[str, Any]:
     return dict(json.loads((output(settings) / "summary.json").read_text()))
+
+
+def read_ranking_files(settings: list[str]) -> dict[str, bytes]:
+    files = [*(output(settings) / "ranking").iterdir(), output(settings) / "run.trec.gz"]
+    return {path.name: path.read_bytes() for path in files}
+
+
+def count_queries(settings: list[str]) -> int:
+    return len(set(judged(settings)["query_id"].to_pylist()))
 
 
 def judged(settings: list[str]) -> pa.Table:

@@ -1,0 +1,71 @@
+"""Ranking by all nodes of a cluster: Ray Data deals the rows to buckets, and each is ranked where its rows lie."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import ray
+
+from rank1_batch.buckets import find_buckets
+from rank1_batch.errors import Rank1BatchError, ReplicaError
+from rank1_batch.parquet import read_tables
+from rank1_batch.schema import QUERY_ID
+from rank1_batch.stages.rank import COLUMNS, RankedBucket, rank_bucket
+from rank1_batch.storage import Store, open_store
+
+BUCKET = "bucket"
+FILES_A_TASK = 64
+RANKED = pa.schema([(BUCKET, pa.int64()), ("queries", pa.int64()), ("rows", pa.int64()), ("run", pa.large_binary())])
+
+
+def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:
+    """As `rank_here`, with the same bytes written, by the Ray that this process is connected to.
+
+    Raises what a node found wrong with the store, and ReplicaError where the nodes failed.
+    """
+    tasks = [[*paths[start : start + FILES_A_TASK]] for start in range(0, len(paths), FILES_A_TASK)]
+    items = ray.data.from_items([{"paths": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
+    rows = items.map_batches(ReadScores(store.url, buckets), batch_size=1)
+    groups = rows.groupby(BUCKET, num_partitions=buckets)
+    ranked = groups.map_groups(RankGroup(store.url), batch_format="pyarrow")
+    try:
+        for row in ranked.iter_rows():
+            yield RankedBucket(**row)
+    except ray.exceptions.RayError as error:
+        raise find_cause(error) from error
+
+
+class ReadScores(NamedTuple):
+    """The scores of some files, with the bucket of each row. Carried to the nodes."""
+
+    url: str
+    buckets: int
+
+    def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
+        """`batch["paths"]` holds one JSON list."""
+        for table in read_tables(open_store(self.url), json.loads(str(batch["paths"][0])), COLUMNS):
+            plain = table.replace_schema_metadata(None)
+            yield plain.append_column(BUCKET, pa.array(find_buckets(plain[QUERY_ID], self.buckets)))
+
+
+class RankGroup(NamedTuple):
+    """Ranks a bucket whose rows came together. Carried to the nodes."""
+
+    url: str
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        """What a RankedBucket holds, as the only row."""
+        bucket = int(rows[BUCKET][0].as_py())
+        ranked = rank_bucket(open_store(self.url), bucket, rows.select(COLUMNS))
+        return pa.Table.from_pylist([ranked._asdict()], RANKED)
+
+
+def find_cause(error: BaseException) -> Rank1BatchError:
+    """The error of ours that Ray wrapped, or a ReplicaError with Ray's first line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Rank1BatchError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return ReplicaError(f"ranking failed on the cluster's nodes: {str(error).strip().splitlines()[0]}")
