@@ -1,4 +1,4 @@
-"""Real parts for tests: an S3 server, a small model for vLLM, jobs as a user starts them."""
+"""Real parts for tests: an S3 server, the demo model, jobs as a user starts them."""
 
 import os
 import subprocess
@@ -12,7 +12,6 @@ import pytest
 import s3fs
 
 from tests.seaweed import KEY, SECRET, run_seaweed
-from tests.tiny_model import build_tiny_model
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +37,6 @@ def bucket(s3: s3fs.S3FileSystem) -> str:
     name = f"test-{uuid.uuid4().hex[:12]}"
     s3.mkdir(name)
     return f"s3://{name}"
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint with `<think>` and `</think>` as one token each."""
-    return build_tiny_model(tmp_path_factory.mktemp("tiny-model"))
 
 
 @pytest.fixture(scope="session")

@@ -125,51 +125,60 @@ def test_a_job_ends_green_where_requests_fail_and_the_store_is_away_for_a_while(
     check_rows(s3, bucket)
 
 
-@pytest.mark.timeout(600)  # two jobs on a machine that may be busy
+@pytest.mark.timeout(600)  # three jobs on a machine that may be busy
 @pytest.mark.usefixtures("short_patience")
-@pytest.mark.parametrize(("trouble", "words"), [("away", "Could not connect"), ("refuses", "no permission")])
 def test_a_store_that_stays_away_or_refuses_ends_the_job_and_the_same_command_goes_on(
-    proxy: Proxy, settings: list[str], s3: s3fs.S3FileSystem, start_job: Start, trouble: str, words: str
+    proxy: Proxy, settings: list[str], s3: s3fs.S3FileSystem, bucket: str, start_job: Start
 ) -> None:
     """Also where credentials run out in mid-run: 403 ExpiredToken is no mistake in the settings then."""
-    bucket = settings[-1].removeprefix("output.path=").removesuffix("/judged")
-    job = start_job(*settings)
-    wait_for(lambda: job.poll() is not None or len(committed(s3, bucket)) >= 3, "nothing was judged", 250)
-    if trouble == "away":
-        proxy.go_away()
-    proxy.refuses = trouble == "refuses"
-    printed, _ = job.communicate(timeout=250)
-    assert job.returncode == 5, printed
-    assert "Traceback" not in printed
-    assert f"{bucket}/" in printed  # the file that was asked for, of the input or of the output
-    assert words in printed
-    before = committed(s3, bucket)
-    assert 3 <= len(before) < ROWS // 10
 
+    def work_until(trouble: Callable[[], None]) -> tuple[str, dict[str, str]]:
+        known = len(committed(s3, bucket))
+        job = start_job(*settings)
+        wait_for(lambda: job.poll() is not None or len(committed(s3, bucket)) >= known + 3, "nothing was judged", 250)
+        trouble()
+        printed, _ = job.communicate(timeout=250)
+        assert job.returncode == 5, printed
+        assert "Traceback" not in printed
+        assert f"{bucket}/" in printed  # the file that was asked for, of the input or of the output
+        found = committed(s3, bucket)
+        assert known + 3 <= len(found) < ROWS // 10
+        return printed, found
+
+    printed, first = work_until(proxy.go_away)
+    assert "Could not connect" in printed
+    proxy.come_back()
+    printed, second = work_until(lambda: setattr(proxy, "refuses", True))
+    assert "no permission" in printed
     proxy.refuses = False
-    if trouble == "away":
-        proxy.come_back()
     job = start_job(*settings, FASTER)
     printed, _ = job.communicate(timeout=250)
     assert job.returncode == 0, printed
-    assert committed(s3, bucket).items() >= before.items()
+    assert first.items() < second.items() < committed(s3, bucket).items()
     check_rows(s3, bucket)
 
 
 DISK_SCRIPT = """
 set -eu
-mount -t tmpfs -o size=1m tmpfs {disk}
-code=0; {job} > {disk}.first 2>&1 & job=$!
-until [ $(ls {disk}/judged/judgments 2>/dev/null | wc -l) -ge 3 ] || ! kill -0 $job 2>/dev/null; do
-    read -rt 0.1 <> <(:) || true
-done
-{trouble}
-wait $job || code=$?
-cp -r {disk}/judged {disk}.before
-mount -o remount,rw,size=100m {disk}
-again=0; {job} {faster} > {disk}.second 2>&1 || again=$?
-cp -r {disk}/judged {disk}.after
-echo $code $again
+disk={disk}
+mount -t tmpfs -o size=1m tmpfs $disk
+fill_up() {{ dd if=/dev/zero of=$disk/ballast bs=1k 2>/dev/null || true; }}
+make_read_only() {{ until mount -o remount,ro $disk 2>/dev/null; do :; done; }}
+count() {{ ls $disk/judged/judgments 2>/dev/null | wc -l; }}
+work_until() {{
+    known=$(count); code=0; {job} > $disk.$1 2>&1 & job=$!
+    until [ $(count) -ge $((known + 3)) ] || ! kill -0 $job 2>/dev/null; do read -rt 0.1 <> <(:) || true; done
+    $1
+    wait $job || code=$?
+    echo $code
+    cp -r $disk/judged $disk.after_$1
+    mount -o remount,rw,size=100m $disk
+    rm -f $disk/ballast
+}}
+work_until fill_up
+work_until make_read_only
+{job} {faster} > $disk.end 2>&1 && echo 0
+cp -r $disk/judged $disk.after_end
 """
 UNSHARE = shutil.which("unshare") or "unshare"
 
@@ -178,36 +187,28 @@ UNSHARE = shutil.which("unshare") or "unshare"
     subprocess.run([UNSHARE, "-rm", "true"], capture_output=True, check=False).returncode != 0,
     reason="mounting a small disk needs user namespaces, which this machine does not allow",
 )
-@pytest.mark.parametrize(
-    ("trouble", "words"),
-    [
-        ("dd if=/dev/zero of={disk}/ballast bs=1k 2>/dev/null || true", "No space left on device"),
-        ("until mount -o remount,ro {disk} 2>/dev/null; do :; done", "Read-only file system"),
-    ],
-    ids=["full", "read-only"],
-)
-def test_a_disk_that_is_full_or_read_only_ends_the_job_and_the_same_command_goes_on(
-    tmp_path: Path, trouble: str, words: str
-) -> None:
+def test_a_disk_that_is_full_or_read_only_ends_the_job_and_the_same_command_goes_on(tmp_path: Path) -> None:
     """On a small disk of the test's own, in a mount namespace: no right is needed that a user has not."""
     pq.write_table(tiny_pairs(ROWS), tmp_path / "pairs.parquet")
     disk = tmp_path / "disk"
     disk.mkdir()
     paths = f"input.path={tmp_path / 'pairs.parquet'} output.path={disk / 'judged'}"
     job = f"{sys.executable} -m jobs.rerank {' '.join(JOB)} {paths}"
-    script = DISK_SCRIPT.format(disk=disk, job=job, faster=FASTER, trouble=trouble.format(disk=disk))
+    script = DISK_SCRIPT.format(disk=disk, job=job, faster=FASTER)
     done = subprocess.run(
         [UNSHARE, "-rm", "bash", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
     )
-    first, second = (Path(f"{disk}.{name}").read_text() for name in ("first", "second"))
-    assert done.stdout.split() == ["5", "0"], done.stderr + first + second
-    assert "Traceback" not in first
-    assert f"{disk / 'judged'}" in first
-    assert words in first
-    before, after = (read_folder(Path(f"{disk}.{name}") / "judgments") for name in ("before", "after"))
-    assert 3 <= len(before) < ROWS // 10
-    assert after.items() >= before.items()
-    assert sum(pq.read_metadata(pa.BufferReader(content)).num_rows for content in after.values()) == ROWS
+    steps = ("fill_up", "make_read_only", "end")
+    printed = {step: Path(f"{disk}.{step}").read_text() for step in steps if Path(f"{disk}.{step}").exists()}
+    assert done.stdout.split() == ["5", "5", "0"], (done.stderr, printed)
+    for step, words in {"fill_up": "No space left on device", "make_read_only": "Read-only file system"}.items():
+        assert "Traceback" not in printed[step]
+        assert f"{disk / 'judged'}" in printed[step]
+        assert words in printed[step]
+    full, read_only, end = (read_folder(Path(f"{disk}.after_{step}") / "judgments") for step in steps)
+    assert 3 <= len(full) < len(read_only) < ROWS // 10
+    assert full.items() < read_only.items() < end.items()
+    assert sum(pq.read_metadata(pa.BufferReader(content)).num_rows for content in end.values()) == ROWS
 
 
 def committed(s3: s3fs.S3FileSystem, bucket: str) -> dict[str, str]:

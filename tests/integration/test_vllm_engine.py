@@ -51,17 +51,13 @@ needs_avx512 = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(
-    scope="module", params=["think tokens", "plain vocabulary", "demo model", pytest.param("awq", marks=needs_avx512)]
-)
+@pytest.fixture(scope="module", params=["plain vocabulary", "demo model", pytest.param("awq", marks=needs_avx512)])
 def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Models with and without a token for `</think>`, and the demo model in AWQ int4."""
+    """A model without a token for `</think>`, and the demo model, which has one; that in AWQ int4, too."""
     if request.param == "awq":
         running = Running(request.getfixturevalue("demo_model") / "smollm2-135m-rank1-awq", "bfloat16")
     elif request.param == "demo model":
         running = Running(request.getfixturevalue("demo_model") / "smollm2-135m-rank1-bf16", "float32")
-    elif request.param == "think tokens":
-        running = Running(request.getfixturevalue("tiny_model"), "float32")
     else:
         running = Running(build_tiny_model(tmp_path_factory.mktemp("plain"), think_tokens=False), "float32")
     yield running

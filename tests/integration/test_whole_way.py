@@ -1,15 +1,23 @@
-"""From a first-stage run to ranks, metrics and labels, all on S3: SciFact's slice and NovelEval, the demo model."""
+"""From a first-stage run to ranks, metrics and labels, all on S3: SciFact's slice and NovelEval, the demo model.
 
+The job that judges is killed three times on its way, and goes on each time with the same command.
+"""
+
+import contextlib
 import gzip
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import s3fs
+
+from tests.seaweed import wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCIFACT, NOVELEVAL = EXAMPLES / "scifact", EXAMPLES / "noveleval"
@@ -17,6 +25,7 @@ SCIFACT_QUERIES, SCIFACT_DEPTH = 3, 2
 NOVELEVAL_QUERIES, NOVELEVAL_DEPTH = ["0", "2"], 3  # not "1": SciFact has a query of that id, too
 Rows = list[dict[str, Any]]
 Finish = Callable[..., None]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
@@ -24,29 +33,33 @@ def finish(run_job: Callable[..., tuple[int, str]]) -> Finish:
     """Runs a job that must end with exit code 0."""
 
     def run(name: str, *settings: str) -> None:
-        code, printed = run_job(*settings, name=name, limit_s=500)
+        code, printed = run_job(*settings, name=name)
         assert code == 0, printed
 
     return run
 
 
-@pytest.mark.timeout(600)  # loads a model
-def test_a_run_becomes_ranks_metrics_and_labels(
-    s3: s3fs.S3FileSystem, bucket: str, demo_model: Path, finish: Finish
+@pytest.mark.timeout(1200)  # loads a model three times
+def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
+    s3: s3fs.S3FileSystem, bucket: str, demo_model: Path, start_job: Start, finish: Finish
 ) -> None:
-    """One job judges both sets, so that one model is loaded."""
+    """One job judges both sets, so that each load of the model serves both."""
     run, grades = upload_scifact(s3, bucket)
     upload_noveleval(s3, bucket)
     finish(
         "prepare", f"run={bucket}/scifact/bm25.trec", f"queries={bucket}/scifact", f"corpus={bucket}/scifact",
         f"depth={SCIFACT_DEPTH}", f"output.path={bucket}/scifact/pairs",
     )  # fmt: skip
-    finish(
-        "rerank", "model=demo_full", "engine=vllm_cpu", "engine.max_num_seqs=16", "policy.max_thinking_tokens=192",
-        f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]", f"output.path={bucket}/judged",
+    judge_and_kill(
+        s3, bucket, start_job,
+        "model=demo_full", "engine=vllm_cpu", "engine.max_num_seqs=2", "policy.max_thinking_tokens=192",
+        f"input.unit_rows={SCIFACT_DEPTH}", f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]",
+        f"output.path={bucket}/judged",
     )  # fmt: skip
     judged = pq.read_table(f"{bucket.removeprefix('s3://')}/judged/judgments", filesystem=s3).to_pylist()
-    assert len(judged) == SCIFACT_QUERIES * SCIFACT_DEPTH + len(NOVELEVAL_QUERIES) * NOVELEVAL_DEPTH
+    pairs = read_pairs(s3, bucket)
+    assert len(pairs) == SCIFACT_QUERIES * SCIFACT_DEPTH + len(NOVELEVAL_QUERIES) * NOVELEVAL_DEPTH
+    assert sorted((row["query_id"], row["doc_id"]) for row in judged) == sorted(pairs)
     assert all(0 < row["score"] < 1 and row["trace"] for row in judged)
     summary = json.loads(s3.cat(f"{bucket}/judged/summary.json"))
     assert (summary["rows"], summary["errors"]) == (len(judged), 0)
@@ -68,6 +81,62 @@ def test_a_run_becomes_ranks_metrics_and_labels(
         "format=[rank1,scores]", "labels.keep_without=[positive,negative]", "labels.drop_called_true=false",
     )  # fmt: skip
     check_labels(s3, f"{bucket}/labels", judged)
+
+
+def judge_and_kill(s3: s3fs.S3FileSystem, bucket: str, start_job: Start, *settings: str) -> None:
+    """SIGKILL on the actor, then on the driver, then in the resumed run on the engine: no commit is written again."""
+    job = start_job(*settings)
+    wait_for(lambda: committed(s3, bucket), "nothing was judged", 300)
+    (actor,), engine = find_below(job.pid, "JudgeActor"), find_below(job.pid, "VLLM")
+    actor.kill()
+    wait_for(lambda: not alive(engine), "an engine outlives its replica, and would keep its GPU")
+    wait_for(lambda: find_below(job.pid, "JudgeActor"), "no replica takes the place of the one that died", 60)
+    replica = find_below(job.pid, "JudgeActor")
+    job.kill()
+    job.communicate()
+    assert engine
+    wait_for(lambda: not alive(replica), "a replica outlives its driver")
+    before = committed(s3, bucket)
+
+    job = start_job(*settings)
+    wait_for(lambda: len(committed(s3, bucket)) > len(before), "nothing was judged after the resume", 300)
+    (core,) = find_below(job.pid, "EngineCore")
+    core.kill()
+    between = committed(s3, bucket)
+    printed, _ = job.communicate(timeout=400)
+    assert job.returncode == 0, printed
+    after = committed(s3, bucket)
+    assert before.items() < between.items() < after.items()
+    assert s3.exists(f"{bucket}/judged/_SUCCESS")
+
+
+def committed(s3: s3fs.S3FileSystem, bucket: str) -> dict[str, str]:
+    """Committed files, with what changes when they are written again."""
+    found = s3.find(f"{bucket}/judged/judgments", detail=True).values()
+    return {info["name"]: info["ETag"] + str(info["LastModified"]) for info in found if info["type"] == "file"}
+
+
+def alive(family: list[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def find_below(driver: int, name: str) -> list[psutil.Process]:
+    """The processes below the driver whose title holds `name`."""
+    return [process for process in alive(psutil.Process(driver).children(recursive=True)) if name in title(process)]
+
+
+def title(process: psutil.Process) -> str:
+    """Empty for one that has just ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def read_pairs(s3: s3fs.S3FileSystem, bucket: str) -> list[tuple[str, str]]:
+    """The ids of all pairs that the judge is given."""
+    places = [f"{bucket.removeprefix('s3://')}/{folder}" for folder in ("scifact/pairs", "noveleval")]
+    tables = [pq.read_table(place, ["query_id", "doc_id"], filesystem=s3) for place in places]
+    return [(row["query_id"], row["doc_id"]) for table in tables for row in table.to_pylist()]
 
 
 def upload_scifact(s3: s3fs.S3FileSystem, bucket: str) -> tuple[list[str], list[str]]:
