@@ -22,9 +22,9 @@ S3_ATTEMPTS = 3
 
 TRANSIENT_CODES = {
     "SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "ConditionalRequestConflict",
-    "500", "502", "503", "504",
+    "408", "429", "500", "502", "503", "504",
 }  # fmt: skip
-"""Codes with which an S3 server asks for another try; the status where an answer has no body, as to HEAD."""
+"""Codes with which a server asks for another try: S3's, or the status, of which GCS has no other."""
 PERMANENT = ("NoCredentialsError", "ParamValidationError", "PartialCredentialsError", "ProfileNotFound")
 """Errors of botocore that another try does not mend; its others are about the connection."""
 
@@ -115,13 +115,17 @@ def is_transient(error: BaseException) -> bool:
         return True
     if module.startswith(("botocore", "aiobotocore", "aiohttp")) and name != "ClientError":
         return name not in PERMANENT
+    if module.startswith(("requests", "google.auth")):  # what gcsfs lets through; google.auth says which it is
+        return bool(getattr(error, "retryable", True))
     return error_code(error) in TRANSIENT_CODES or "SlowDown" in str(error)
 
 
 def error_code(error: BaseException) -> str:
-    """The code of an S3 error, also of one that s3fs translated; empty where there is none."""
-    response = getattr(error.__cause__ or error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+    """The code of an S3 error, also of one that s3fs translated, or of gcsfs's; empty where there is none."""
+    response = getattr(error.__cause__ or error, "response", None)
+    if isinstance(response, dict):
+        return str(response.get("Error", {}).get("Code", ""))
+    return str(getattr(error, "code", None) or "")
 
 
 @functools.cache

@@ -20,6 +20,9 @@ from fsspec.implementations.local import LocalFileSystem
 from rank1_batch.errors import AccessError, SettingsError, StorageError
 from rank1_batch.retries import PatientFile, count_retries, error_code, is_transient, retry, s3_options
 
+DRIVERS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google.auth")
+"""Packages below fsspec whose errors come through it as they are."""
+NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
 MISSING_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
 """Protocols whose fsspec driver comes with one of this package's extras."""
 S3_PROTOCOLS = ("s3", "s3a")
@@ -254,16 +257,18 @@ def store_errors(store: Store, path: str) -> Iterator[None]:
     except PermissionError as error:
         raise AccessError([f"{where}: no permission ({error})"]) from error
     except OSError as error:
-        if error.errno == errno.EROFS:
+        if error.errno == errno.EROFS or str(error).startswith("Forbidden"):  # as gcsfs tells a 403
             raise AccessError([f"{where}: no permission ({error})"]) from error
         raise StorageError(f"{where}: {error!r}") from error
-    except Exception as error:  # botocore's and aiohttp's have no other base in common, and take 0.4 s to import
-        if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+    except Exception as error:  # the drivers' have no other base in common, and take 0.4 s to import
+        if not type(error).__module__.startswith(DRIVERS):
             raise
         raise _client_error(where, error) from error
 
 
 def _client_error(where: str, error: Exception) -> Exception:
-    if type(error).__name__ in ("NoCredentialsError", "PartialCredentialsError"):
+    if type(error).__name__ in NO_CREDENTIALS:
         return AccessError([f"{where}: no credentials found ({error})"])
+    if error_code(error) == "401":
+        return AccessError([f"{where}: no permission ({error})"])
     return StorageError(f"{where}: {error}")
