@@ -80,7 +80,8 @@ def write_pairs(out: Path, name: str, queries: int) -> Path:
     table = table.filter(part & pc.field(QUERY_ID).isin(chosen))
     path = out / "pairs" / f"{name}_{len(chosen)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, path)
+    if not path.exists():  # a file written again is another input, which the job would refuse
+        pq.write_table(table, path)
     return path
 
 
