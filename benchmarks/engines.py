@@ -1,11 +1,10 @@
 """The job against a raw engine, the reference's way and ray.data.llm: same prompts, same model, same machine.
 
-    python -m benchmarks.engines             all of them, one after the other, and their ratios
-    python -m benchmarks.engines feeding     a tiny model and 256 slots, as on a GPU: the CPU time of feeding it
-    python -m benchmarks.engines WAY FOLDER  one way over an input that was built, its figures as FOLDER/WAY.json
+    python -m benchmarks.engines            all of them, one after the other, and their ratios
+    python -m benchmarks.engines WAY FOLDER one of them, its figures as FOLDER/WAY.json
 
 Each way runs in a process of its own. Seconds count from the first request to the last answer,
-without loading. "CPU" is the CPU time of the process that feeds the engine.
+without loading. What feeding costs is measured by benchmarks.feeding.
 """
 
 import asyncio
@@ -15,53 +14,34 @@ import random
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-PASSAGE_WORDS, NEW_TOKENS, CONTEXT = 190, 64, 512
+SLOTS, ROWS_PER_SLOT, PASSAGE_WORDS, NEW_TOKENS = 16, 20, 190, 64
+CONTEXT = 512
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-
-
-class Load(NamedTuple):
-    """How much an engine is given, and how large its model is."""
-
-    slots: int
-    rows: int
-    hidden: int
-    ways: tuple[str, ...]
-
-
-LOADS = {
-    "all": Load(slots=16, rows=320, hidden=256, ways=("raw", "replica", "job", "reference", "ray_data_llm")),
-    "feeding": Load(slots=256, rows=2048, hidden=128, ways=("raw", "replica", "reference")),
-}
+ENGINE = {"max_num_seqs": SLOTS, "max_num_batched_tokens": 2048, "enforce_eager": True}
+WAYS = ("raw", "job", "reference", "ray_data_llm")
 
 
 def main(argv: Sequence[str]) -> None:
     """Run one way, or all."""
-    if argv and argv[0] not in LOADS:
+    if argv:
         way, folder = argv[0], Path(argv[1])
         (folder / f"{way}.json").write_text(json.dumps(run_way(way, folder)))
         return
-    load = LOADS[argv[0] if argv else "all"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build_input(folder, load)
-        figures = {way: run_in_process(way, folder) for way in load.ways}
+        build_input(folder)
+        figures = {way: run_in_process(way, folder) for way in WAYS}
     raw = figures["raw"]["seconds"]
-    print(f"{load.slots} slots, {load.rows} rows, about 250 + {NEW_TOKENS} tokens")
-    print("| way | seconds | tokens/s | against raw | CPU µs a token | CPU µs a row |")
-    print("|---|---|---|---|---|---|")
+    print(f"{SLOTS} slots, {SLOTS * ROWS_PER_SLOT} rows, about 250 + {NEW_TOKENS} tokens")
+    print("| way | seconds | tokens/s | against raw |\n|---|---|---|---|")
     for way, found in figures.items():
         rate = found["tokens"] / found["seconds"]
-        cpu = found.get("cpu_s", math.nan)
-        print(
-            f"| {way} | {found['seconds']:.1f} | {rate:.0f} | {raw / found['seconds']:.3f} "
-            f"| {cpu / found['tokens'] * 1e6:.1f} | {cpu / found['rows'] * 1e6:.0f} |"
-        )
+        print(f"| {way} | {found['seconds']:.1f} | {rate:.0f} | {raw / found['seconds']:.3f} |")
 
 
 def run_in_process(way: str, folder: Path) -> dict[str, Any]:
@@ -71,11 +51,11 @@ def run_in_process(way: str, folder: Path) -> dict[str, Any]:
     )
     if done.returncode:
         print(f"{way} failed:\n{done.stderr[-1500:]}", file=sys.stderr)
-        return {"seconds": math.nan, "tokens": math.nan, "rows": math.nan}
+        return {"seconds": math.nan, "tokens": math.nan}
     return dict(json.loads((folder / f"{way}.json").read_text()))
 
 
-def build_input(folder: Path, load: Load) -> None:
+def build_input(folder: Path) -> None:
     """A model of random weights that hardly ever closes its reasoning, and pairs in its words, no two alike."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -88,12 +68,12 @@ def build_input(folder: Path, load: Load) -> None:
     tokenizer.save_pretrained(folder / "model")
     torch.manual_seed(0)
     config = Qwen2Config(
-        vocab_size=len(tokenizer), hidden_size=load.hidden, intermediate_size=4 * load.hidden, num_hidden_layers=4,
+        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=1024, num_hidden_layers=4,
         num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=2048,
         eos_token_id=tokenizer.eos_token_id, bos_token_id=None, tie_word_embeddings=False,
     )  # fmt: skip
     Qwen2ForCausalLM(config).save_pretrained(folder / "model")
-    chance, rows = random.Random(1), range(load.rows)
+    chance, rows = random.Random(1), range(SLOTS * ROWS_PER_SLOT)
     words = [" ".join(chance.choices(WORDS, k=PASSAGE_WORDS)) for _ in rows]
     table = pa.table(
         {
@@ -105,30 +85,22 @@ def build_input(folder: Path, load: Load) -> None:
     )
     (folder / "pairs").mkdir()
     pq.write_table(table, folder / "pairs" / "0.parquet")
-    (folder / "slots").write_text(str(load.slots))
 
 
 def run_way(way: str, folder: Path) -> dict[str, Any]:
-    """The figures of one way: seconds, tokens, rows, and the feeding process's CPU seconds."""
+    """The figures of one way: seconds and tokens."""
     ways: dict[str, Callable[[Path], dict[str, Any]]] = {
-        "raw": run_raw, "replica": run_replica, "job": run_job, "reference": run_reference,
+        "raw": run_raw, "job": run_job, "reference": run_reference,
         "ray_data_llm": run_ray_data_llm,
     }  # fmt: skip
     return ways[way](folder)
 
 
-def engine_args(folder: Path) -> dict[str, Any]:
-    """The arguments that every way gives to vLLM."""
-    slots = int((folder / "slots").read_text())
-    return {"max_num_seqs": slots, "max_num_batched_tokens": 2048, "enforce_eager": True}
-
-
 def settings(folder: Path) -> list[str]:
-    """The settings of the job that come to `engine_args`."""
+    """The settings of the job that match ENGINE."""
     return [
         "model=custom", f"model.name={folder / 'model'}", f"model.max_model_len={CONTEXT}", "model.dtype=float32",
-        "engine=vllm_cpu", f"engine.max_num_seqs={engine_args(folder)['max_num_seqs']}",
-        "engine.env.VLLM_CPU_KVCACHE_SPACE=1",
+        "engine=vllm_cpu", f"engine.max_num_seqs={SLOTS}", "engine.env.VLLM_CPU_KVCACHE_SPACE=1",
         f"policy.max_thinking_tokens={NEW_TOKENS}", f"input.path={folder / 'pairs'}",
         f"output.path={folder / 'judged'}", "gates.fail.stray=1",  # its verdicts are as random as its weights
     ]  # fmt: skip
@@ -151,7 +123,7 @@ def run_raw(folder: Path) -> dict[str, Any]:
 
     async def run() -> dict[str, Any]:
         model = {"model": str(folder / "model"), "dtype": "float32", "max_model_len": CONTEXT}
-        engine = await build_vllm_engine(model, engine_args(folder), ENV)
+        engine = await build_vllm_engine(model, dict(ENGINE), ENV)
         prompts = [engine.encode(prompt) for prompt in read_prompts(folder)]
 
         async def judge(prompt: list[int]) -> int:
@@ -160,37 +132,13 @@ def run_raw(folder: Path) -> dict[str, Any]:
             await engine.verdict([*prompt, *end])
             return reasoning.tokens
 
-        start, cpu = time.monotonic(), time.process_time()
+        start = time.monotonic()
         tokens = sum(await asyncio.gather(*map(judge, prompts)))
-        seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu
+        seconds = time.monotonic() - start
         await engine.close()
-        return {"seconds": seconds, "tokens": tokens, "rows": len(prompts), "cpu_s": cpu_s}
+        return {"seconds": seconds, "tokens": tokens}
 
     return asyncio.run(run())
-
-
-def run_replica(folder: Path) -> dict[str, Any]:
-    """The job's own replica in this process, four threads with units of 80 rows: its CPU time."""
-    import pyarrow.parquet as pq
-
-    from rank1_batch.config import load_config
-    from rank1_batch.replica import Replica
-    from rank1_batch.schema import read_pairs
-
-    replica = Replica(load_config(settings(folder)))
-    pairs = read_pairs(pq.read_table(folder / "pairs" / "0.parquet"))
-    units = [pairs[i : i + 80] for i in range(0, len(pairs), 80)]
-    found: list[Any] = []
-    threads = [threading.Thread(target=lambda unit=unit: found.extend(replica.judge(unit))) for unit in units]
-    start, cpu = time.monotonic(), time.process_time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu
-    tokens = sum(judgment.trace_tokens for judgment in found)
-    replica.close()
-    return {"seconds": seconds, "tokens": tokens, "rows": len(pairs), "cpu_s": cpu_s}
 
 
 def run_job(folder: Path) -> dict[str, Any]:
@@ -198,7 +146,7 @@ def run_job(folder: Path) -> dict[str, Any]:
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings(folder)], check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((folder / "judged" / "summary.json").read_text())
     seconds = summary["this_run"]["seconds"]["judge"]
-    return {"seconds": seconds, "tokens": summary["trace_tokens"], "rows": summary["rows"]}
+    return {"seconds": seconds, "tokens": summary["trace_tokens"]}
 
 
 def run_reference(folder: Path) -> dict[str, Any]:
@@ -210,14 +158,14 @@ def run_reference(folder: Path) -> dict[str, Any]:
 
     from rank1_batch.parsing import close_reasoning
 
-    llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **engine_args(folder))
+    llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **ENGINE)
     tokenizer = llm.get_tokenizer()
     verdicts = [tokenizer.encode(word, add_special_tokens=False)[0] for word in (" true", " false")]
     common = {"temperature": 0.0, "logprobs": 20, "skip_special_tokens": False}
     first = SamplingParams(max_tokens=NEW_TOKENS, stop=["</think> true", "</think> false"], **common)
     second = SamplingParams(max_tokens=1, allowed_token_ids=verdicts, **common)
     prompts = read_prompts(folder)
-    start, cpu = time.monotonic(), time.process_time()
+    start = time.monotonic()
     outputs = [request.outputs[0] for request in llm.generate(prompts, first, use_tqdm=False)]
     closed = [
         prompt + close_reasoning(output.text)
@@ -225,9 +173,9 @@ def run_reference(folder: Path) -> dict[str, Any]:
         if not set(verdicts) <= output.logprobs[-1].keys()
     ]
     llm.generate(closed, second, use_tqdm=False)
-    seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu
+    seconds = time.monotonic() - start
     tokens = sum(len(output.token_ids) for output in outputs)
-    return {"seconds": seconds, "tokens": tokens, "rows": len(prompts), "cpu_s": cpu_s}
+    return {"seconds": seconds, "tokens": tokens}
 
 
 def run_ray_data_llm(folder: Path) -> dict[str, Any]:
@@ -243,7 +191,7 @@ def run_ray_data_llm(folder: Path) -> dict[str, Any]:
     def build(params: dict[str, Any]) -> Any:
         config = vLLMEngineProcessorConfig(
             model_source=str(folder / "model"),
-            engine_kwargs={"dtype": "float32", "max_model_len": CONTEXT, **engine_args(folder)},
+            engine_kwargs={"dtype": "float32", "max_model_len": CONTEXT, **ENGINE},
             placement_group_config={"bundles": [{"CPU": 1}]},
             chat_template_stage=False, tokenize_stage=False, detokenize_stage=False,
             batch_size=32, concurrency=1, log_engine_metrics=False,
@@ -265,7 +213,7 @@ def run_ray_data_llm(folder: Path) -> dict[str, Any]:
     verdicts = verdict(ray.data.from_items(closed)).take_all()
     # Each processor loads an engine: its seconds count from its first request to its last answer.
     spans = [max(row["ended"] for row in part) - min(row["began"] for row in part) for part in (rows, verdicts)]
-    return {"seconds": sum(spans), "tokens": sum(row["tokens"] for row in rows), "rows": len(rows)}
+    return {"seconds": sum(spans), "tokens": sum(row["tokens"] for row in rows)}
 
 
 if __name__ == "__main__":

@@ -180,6 +180,7 @@ def _reason_params(tokens: VerdictTokens) -> Any:
         stop_token_ids=list(tokens.close_ids) if one_token else None,
         stop=None if one_token else [THINK_END],
         output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,  # a deep copy would cost more than all else of a request; nothing in it is changed
     )
 
 
@@ -193,4 +194,5 @@ def _verdict_params(tokens: VerdictTokens) -> Any:
         logprob_token_ids=[tokens.true_id, tokens.false_id],
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,
     )
