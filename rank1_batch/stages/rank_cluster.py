@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import ray
@@ -24,41 +24,28 @@ def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int) -> Iterato
 
     Raises what a node found wrong with the store, and ReplicaError where the nodes failed.
     """
+    url = store.url
+
+    def read_scores(batch: Any) -> Iterator[pa.Table]:
+        """The scores of some files, with the bucket of each row; `paths` holds one JSON list."""
+        for table in read_tables(open_store(url), json.loads(str(batch["paths"][0])), COLUMNS):
+            plain = table.replace_schema_metadata(None)
+            yield plain.append_column(BUCKET, pa.array(find_buckets(plain[QUERY_ID], buckets)))
+
+    def rank_group(rows: Any) -> pa.Table:
+        """All rows of a bucket → a RankedBucket as the only row."""
+        ranked = rank_bucket(open_store(url), int(rows[BUCKET][0].as_py()), rows.select(COLUMNS))
+        return pa.Table.from_pylist([ranked._asdict()], RANKED)
+
     tasks = [[*paths[start : start + FILES_A_TASK]] for start in range(0, len(paths), FILES_A_TASK)]
     items = ray.data.from_items([{"paths": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
-    rows = items.map_batches(ReadScores(store.url, buckets), batch_size=1)
-    groups = rows.groupby(BUCKET, num_partitions=buckets)
-    ranked = groups.map_groups(RankGroup(store.url), batch_format="pyarrow")
+    rows = items.map_batches(read_scores, batch_size=1)
+    ranked = rows.groupby(BUCKET, num_partitions=buckets).map_groups(rank_group, batch_format="pyarrow")
     try:
         for row in ranked.iter_rows():
             yield RankedBucket(**row)
     except ray.exceptions.RayError as error:
         raise find_cause(error) from error
-
-
-class ReadScores(NamedTuple):
-    """The scores of some files, with the bucket of each row. Carried to the nodes."""
-
-    url: str
-    buckets: int
-
-    def __call__(self, batch: dict[str, Any]) -> Iterator[pa.Table]:
-        """`batch["paths"]` holds one JSON list."""
-        for table in read_tables(open_store(self.url), json.loads(str(batch["paths"][0])), COLUMNS):
-            plain = table.replace_schema_metadata(None)
-            yield plain.append_column(BUCKET, pa.array(find_buckets(plain[QUERY_ID], self.buckets)))
-
-
-class RankGroup(NamedTuple):
-    """Ranks a bucket whose rows came together. Carried to the nodes."""
-
-    url: str
-
-    def __call__(self, rows: pa.Table) -> pa.Table:
-        """What a RankedBucket holds, as the only row."""
-        bucket = int(rows[BUCKET][0].as_py())
-        ranked = rank_bucket(open_store(self.url), bucket, rows.select(COLUMNS))
-        return pa.Table.from_pylist([ranked._asdict()], RANKED)
 
 
 def find_cause(error: BaseException) -> Rank1BatchError:

@@ -83,6 +83,7 @@ def test_a_bucket_that_is_not_there_is_named() -> None:
         list_files(open_store("gs://rank1-none/x"))
 
 
+@pytest.mark.usefixtures("emulator")
 def test_what_google_refuses_is_no_permission_and_what_it_cannot_do_now_is_tried_again() -> None:
     """Errors as gcsfs makes them of Google's answers."""
     from gcsfs.retry import HttpError, validate_response
