@@ -67,7 +67,7 @@ def rank_bucket(store: Store, bucket: int, rows: pa.Table) -> RankedBucket:
     ranked = rank_rows(rows)
     write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(ranked.drop([RUN_SCORE])))
     # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
-    run = gzip.compress("".join(_run_lines(ranked)).encode(), RUN_COMPRESSION, mtime=0)
+    run = gzip.compress(_run_text(ranked), RUN_COMPRESSION, mtime=0)
     return RankedBucket(bucket, pc.count_distinct(ranked[QUERY_ID]).as_py(), len(ranked), run)
 
 
@@ -104,10 +104,13 @@ def _join_files(paths: Sequence[Path], folder: Path) -> Path:
     return joined
 
 
-def _run_lines(ranked: pa.Table) -> Iterator[str]:
-    columns = (ranked[name].to_pylist() for name in (QUERY_ID, DOC_ID, RANK, RUN_SCORE))
-    for query_id, doc_id, rank, score in zip(*columns, strict=True):
-        yield f"{query_id} Q0 {doc_id} {rank} {score!r} {RUN_TAG}\n"
+def _run_text(ranked: pa.Table) -> bytes:
+    """The lines of a TREC run: query_id, Q0, doc_id, rank, score and tag, with a blank between two of them."""
+    rank, score = (ranked[name].cast(pa.string()) for name in (RANK, RUN_SCORE))
+    columns = (ranked[QUERY_ID], "Q0", ranked[DOC_ID], rank, score, f"{RUN_TAG}\n", " ")
+    lines = pc.binary_join_element_wise(*columns).combine_chunks()
+    (text,) = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")
+    return bytes(text.as_buffer())
 
 
 def _bucket_name(bucket: int) -> str:

@@ -65,7 +65,7 @@ def test_rows_that_failed_stand_below_the_judged_ones_in_first_stage_order_witho
         ("d", 1, 0.5, 3), ("b", 2, 0.0, 4), ("c", 3, None, 1), ("a", 4, None, 2),
     ]  # fmt: skip
     assert [line.split()[2:5] for line in read_run(store).splitlines()] == [
-        ["d", "1", "0.5"], ["b", "2", "0.0"], ["c", "3", "-1.0"], ["a", "4", "-2.0"],
+        ["d", "1", "0.5"], ["b", "2", "0"], ["c", "3", "-1"], ["a", "4", "-2"],
     ]  # fmt: skip
 
 
