@@ -4,6 +4,8 @@ import threading
 import pytest
 
 from rank1_batch.cluster import DATA_THREADS, wait_for_data_threads
+from rank1_batch.errors import ReplicaError, StorageError
+from rank1_batch.stages.rank_cluster import find_cause
 
 
 @pytest.mark.parametrize("name", DATA_THREADS)
@@ -24,3 +26,13 @@ def test_ray_data_still_names_its_threads_so() -> None:
 
     for name, module in zip(DATA_THREADS, (streaming_executor, util, metadata_fetcher), strict=True):
         assert f'"{name}' in inspect.getsource(module)
+
+
+def test_what_a_node_found_wrong_is_told_in_its_own_words() -> None:
+    """Ray wraps an error, more than once, where a task meets it."""
+    ours, wrapped = StorageError("s3://bucket/x: nobody answers"), RuntimeError("a task failed\nTraceback …")
+    wrapped.__cause__ = RuntimeError("user code")
+    wrapped.__cause__.__cause__ = ours
+    assert find_cause(wrapped) is ours
+    assert str(find_cause(RuntimeError("a node died\nTraceback …"))).endswith("nodes: a node died")
+    assert isinstance(find_cause(RuntimeError("a node died")), ReplicaError)
