@@ -199,6 +199,8 @@ class Run:
     def redone(self) -> int:
         """How often a unit was begun, beyond once."""
         begun = [unit for _, unit in self._begun().elements()]
+        if not self._seen.keys() <= set(begun):
+            raise RuntimeError("some units were committed whose beginning no log tells: nothing can be counted")
         return len(begun) - len(set(begun))
 
     def rows(self) -> tuple[dict[tuple[str, int], dict[str, Any]], int]:

@@ -82,10 +82,19 @@ class Site:
     def starts(self) -> list[tuple[int, str]]:
         """Each beginning of a unit that the replicas' logs tell: the replica's process and the unit."""
         return [
-            (int(log.stem.rpartition("-")[2]), unit)
-            for log in self._logs.glob("worker-*.err")
-            for unit in STARTED.findall(log.read_text(errors="replace"))
+            (int(name.rpartition("-")[2].removesuffix(".err")), unit)
+            for name, text in self._read_logs().items()
+            for unit in STARTED.findall(text)
         ]
+
+    def _read_logs(self) -> dict[str, str]:
+        """What each replica wrote. When there are many logs, Ray moves those of dead workers into a folder `old`."""
+        found = {}
+        for folder in (self._logs, self._logs / "old"):
+            for log in folder.glob("worker-*.err"):
+                with contextlib.suppress(FileNotFoundError):  # moved just now: the second folder has it
+                    found[log.name] = log.read_text(errors="replace")
+        return found
 
     def _kill_node(self) -> list[int]:
         raylet = self._worker.all_processes["raylet"][0].process.pid
