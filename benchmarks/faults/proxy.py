@@ -103,6 +103,10 @@ class Proxy:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._client.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}  # requests that hang, by their fault
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.counts["requests"] += 1
