@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -25,6 +26,17 @@ def start(argv: Sequence[str], raised: BaseException | None = None) -> int:
 def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
     assert start(PATHS) == 3
     assert capfd.readouterr().out == "reading pairs\n"
+
+
+def test_a_job_gives_back_the_memory_that_arrow_frees() -> None:
+    """Arrow's own pool would keep it, which a driver of many rows shows."""
+    before = pa.default_memory_pool()
+    try:
+        pa.set_memory_pool(pa.mimalloc_memory_pool())
+        start(PATHS)
+        assert pa.default_memory_pool().backend_name == "system"
+    finally:
+        pa.set_memory_pool(before)
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
