@@ -180,7 +180,7 @@ def _reason_params(tokens: VerdictTokens) -> Any:
         stop_token_ids=list(tokens.close_ids) if one_token else None,
         stop=None if one_token else [THINK_END],
         output_kind=RequestOutputKind.FINAL_ONLY,
-        skip_clone=True,  # a deep copy would cost more than all else of a request; nothing in it is changed
+        skip_clone=True,  # three deep copies a row would cost 0.2 ms; vLLM changes nothing inside what is shared
     )
 
 

@@ -41,11 +41,13 @@ def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int) -> Iterato
     items = ray.data.from_items([{"paths": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     rows = items.map_batches(read_scores, batch_size=1)
     ranked = rows.groupby(BUCKET, num_partitions=buckets).map_groups(rank_group, batch_format="pyarrow")
+    found: Any = iter(ranked.iter_rows())
     try:
-        for row in ranked.iter_rows():
-            yield RankedBucket(**row)
+        yield from (RankedBucket(**row) for row in found)
     except ray.exceptions.RayError as error:
         raise find_cause(error) from error
+    finally:
+        found.close()  # while Ray is there, as in stages/stream.py
 
 
 def find_cause(error: BaseException) -> Rank1BatchError:
