@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> None:
 def rank(store: Store, *, cluster: bool) -> None:
     """Rank what is committed, and print a line of the table: peak memory is a process's own."""
     units = read_plan(store)
-    with connect(ClusterConfig(), EngineConfig(kind="scripted")) if cluster else nullcontext():
+    with connect(ClusterConfig(), EngineConfig(kind="scripted", gpus=0)) if cluster else nullcontext():
         before, start, cpu_start = peak_mb(), time.monotonic(), time.process_time()
         ranked = rank_units(store, units, rank_buckets=rank_on_cluster if cluster else rank_here)
     seconds, cpu_s = time.monotonic() - start, time.process_time() - cpu_start
