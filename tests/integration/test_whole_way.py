@@ -41,9 +41,15 @@ def finish(run_job: Callable[..., tuple[int, str]]) -> Finish:
 
 @pytest.mark.timeout(1200)  # loads a model three times
 def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
-    s3: s3fs.S3FileSystem, bucket: str, demo_model: Path, start_job: Start, finish: Finish
+    s3: s3fs.S3FileSystem,
+    bucket: str,
+    demo_model: Path,
+    start_job: Start,
+    finish: Finish,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One job judges both sets, so that each load of the model serves both."""
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # as all else that the tests start, which takes one core
     run, grades = upload_scifact(s3, bucket)
     upload_noveleval(s3, bucket)
     finish(
@@ -53,8 +59,8 @@ def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
     judge_and_kill(
         s3, bucket, start_job,
         "model=demo_full", "engine=vllm_cpu", "engine.max_num_seqs=2", "policy.max_thinking_tokens=192",
-        f"input.unit_rows={SCIFACT_DEPTH}", f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]",
-        f"output.path={bucket}/judged",
+        "engine.env.VLLM_CPU_NUM_OF_RESERVED_CPU=1", f"input.unit_rows={SCIFACT_DEPTH}",
+        f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]", f"output.path={bucket}/judged",
     )  # fmt: skip
     judged = pq.read_table(f"{bucket.removeprefix('s3://')}/judged/judgments", filesystem=s3).to_pylist()
     pairs = read_pairs(s3, bucket)
@@ -86,7 +92,7 @@ def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
 def judge_and_kill(s3: s3fs.S3FileSystem, bucket: str, start_job: Start, *settings: str) -> None:
     """SIGKILL on the actor, then on the driver, then in the resumed run on the engine: no commit is written again."""
     job = start_job(*settings)
-    wait_for(lambda: committed(s3, bucket), "nothing was judged", 300)
+    wait_for(lambda: committed(s3, bucket), "nothing was judged", 400)
     (actor,), engine = find_below(job.pid, "JudgeActor"), find_below(job.pid, "VLLM")
     actor.kill()
     wait_for(lambda: not alive(engine), "an engine outlives its replica, and would keep its GPU")
@@ -99,7 +105,7 @@ def judge_and_kill(s3: s3fs.S3FileSystem, bucket: str, start_job: Start, *settin
     before = committed(s3, bucket)
 
     job = start_job(*settings)
-    wait_for(lambda: len(committed(s3, bucket)) > len(before), "nothing was judged after the resume", 300)
+    wait_for(lambda: len(committed(s3, bucket)) > len(before), "nothing was judged after the resume", 400)
     (core,) = find_below(job.pid, "EngineCore")
     core.kill()
     between = committed(s3, bucket)
