@@ -140,8 +140,8 @@ def title(process: psutil.Process) -> str:
 
 def read_pairs(s3: s3fs.S3FileSystem, bucket: str) -> list[tuple[str, str]]:
     """The ids of all pairs that the judge is given."""
-    places = [f"{bucket.removeprefix('s3://')}/{folder}" for folder in ("scifact/pairs", "noveleval")]
-    tables = [pq.read_table(place, columns=["query_id", "doc_id"], filesystem=s3) for place in places]
+    shards = [shard for folder in ("scifact/pairs", "noveleval") for shard in s3.glob(f"{bucket}/{folder}/*.parquet")]
+    tables = [pq.read_table(shard, columns=["query_id", "doc_id"], filesystem=s3) for shard in shards]
     return [(row["query_id"], row["doc_id"]) for table in tables for row in table.to_pylist()]
 
 
