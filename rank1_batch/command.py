@@ -8,7 +8,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rank1_batch.errors import Rank1BatchError
-from rank1_batch.parquet import share_memory
 from rank1_batch.settings import compose_settings, list_choices, load_settings
 
 INTERRUPTED = 130
@@ -44,7 +43,6 @@ def run_command(
         if "--settings" in argv:
             console.out(OmegaConf.to_yaml(compose_settings(overrides, job.name, schema)), end="")
             return 0
-        share_memory()
         return run(load_settings(overrides, job.name, schema, check, job.restore), console)
     except Rank1BatchError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)

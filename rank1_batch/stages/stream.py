@@ -14,7 +14,6 @@ from rank1_batch import errors
 from rank1_batch.config import ClusterConfig, EngineConfig
 from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.manifest import Counts
-from rank1_batch.parquet import share_memory
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
 
@@ -37,7 +36,6 @@ class JudgeActor:
 
     def __init__(self, spec: JudgeSpec) -> None:
         _log_progress()
-        share_memory()
         self._refusal: SettingsError | GoldenError | StorageError | None = None
         try:
             self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())

@@ -1,8 +1,11 @@
 """The command line that all jobs share."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-import pyarrow as pa
 import pytest
 from rich.console import Console
 
@@ -10,6 +13,7 @@ from rank1_batch.command import INTERRUPTED, Job, run_command
 from rank1_batch.config import RerankConfig, check_config
 from rank1_batch.errors import StorageError
 
+ROOT = Path(__file__).parents[2]
 PATHS = ("input.path=pairs", "output.path=judged")
 
 
@@ -29,14 +33,11 @@ def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_job_gives_back_the_memory_that_arrow_frees() -> None:
-    """Arrow's own pool would keep it, which a driver of many rows shows."""
-    before = pa.default_memory_pool()
-    try:
-        pa.set_memory_pool(pa.mimalloc_memory_pool())
-        start(PATHS)
-        assert pa.default_memory_pool().backend_name == "system"
-    finally:
-        pa.set_memory_pool(before)
+    """Arrow's own allocator would keep it, which a driver of many rows shows."""
+    script = "import jobs.rerank, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "system"
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
