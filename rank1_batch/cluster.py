@@ -31,8 +31,6 @@ QUIET = {
 DATA_THREADS = ("StreamingExecutor", "iter_threaded", "ray-data-metadata-prefetch")
 """How the names of Ray Data's threads begin that ask Ray something."""
 DATA_THREADS_END_S = 60.0
-
-
 INIT_DEATHS = 5
 """Actors that may die one after another while they start, before the job is given up."""
 

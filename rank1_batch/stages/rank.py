@@ -27,7 +27,7 @@ RUN_TAG = "rank1_batch"
 RUN_COMPRESSION = 6
 BUCKET_ROWS = 50_000
 MOST_BUCKETS = 500
-"""Each is an open file while rows are dealt; 10⁹ rows make buckets of 2·10⁶, some 200 MB in memory."""
+"""Each is an open file while rows are dealt here, and a partition of the shuffle on a cluster."""
 COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
 
 

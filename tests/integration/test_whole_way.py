@@ -49,7 +49,7 @@ def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """One job judges both sets, so that each load of the model serves both."""
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # as all else that the tests start, which takes one core
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # Ray would put replicas behind all other tests
     run, grades = upload_scifact(s3, bucket)
     upload_noveleval(s3, bucket)
     finish(
