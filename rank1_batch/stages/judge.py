@@ -59,7 +59,8 @@ class JudgeSpec(NamedTuple):
 class Receipt(NamedTuple):
     """What became of a unit. `failure` says why nothing was committed (a bad input file).
 
-    A unit is `skipped` when its run was asked to stop; nothing else is under way in its replica then.
+    A unit is passed over when its run was asked to stop: `idle_after` then counts the receipts that its
+    replica gave for other units, and nothing is under way in it.
     """
 
     unit_id: str
@@ -72,7 +73,7 @@ class Receipt(NamedTuple):
     cached_tokens: int = 0
     storage_retries: int = 0
     failure: str | None = None
-    skipped: bool = False
+    idle_after: int | None = None
 
 
 class JudgeUnits:
@@ -90,6 +91,7 @@ class JudgeUnits:
         self._replica = Replica(spec.config)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
+        self._given = 0
         self._told, self._told_retries = self._replica.usage(), 0
         self._asked_at, self._go_on = -math.inf, True
 
@@ -101,18 +103,21 @@ class JudgeUnits:
         """
         if not self._may_go_on():
             with self._turns.alone():
-                return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, skipped=True)
+                return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, idle_after=self._given)
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
             self._in_flight[unit.unit_id] = unit
             logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
             try:
-                return self._judge(unit)
+                receipt = self._judge(unit)
             except EngineDiedError as error:
                 self._die(error)
                 raise
             finally:
                 del self._in_flight[unit.unit_id]
+            with self._lock:
+                self._given += 1
+            return receipt
 
     def _may_go_on(self) -> bool:
         """Whether the run still holds its lease; asks the store every few seconds at most."""

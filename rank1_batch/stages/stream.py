@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -83,7 +84,7 @@ def stream_units(
     )
     rows: Any = iter(receipts.iter_rows())
     try:
-        yield from _until_idle(_parse_receipt(row["receipt"]) for row in rows)
+        yield from until_idle(_parse_receipt(row["receipt"]) for row in rows)
     except ray.exceptions.RayError as error:
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
     finally:
@@ -108,17 +109,20 @@ def _log_progress() -> None:
     ours.addHandler(handler)
 
 
-def _until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
-    """The receipts of judged units, until every replica that was heard of has skipped one."""
-    known: set[str] = set()
-    idle: set[str] = set()
+def until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
+    """The receipts of judged units, until every replica that was heard of is idle and all of its own are here.
+
+    Ray Data hands on whichever it sees first: that a replica is idle may be known before its last unit.
+    """
+    received: Counter[str] = Counter()
+    given: dict[str, int] = {}
     for receipt in receipts:
-        known.add(receipt.replica)
-        if not receipt.skipped:
+        if receipt.idle_after is None:
+            received[receipt.replica] += 1
             yield receipt
-            continue
-        idle.add(receipt.replica)
-        if idle == known:
+        else:
+            given[receipt.replica] = receipt.idle_after
+        if given and all(given.get(replica) == received[replica] for replica in received.keys() | given.keys()):
             return
 
 
