@@ -20,7 +20,7 @@ from rank1_batch.prompts import RANK1_TEMPLATE
 from tests.tiny_model import build_tiny_model, tiny_pairs
 
 CONTEXT = 320
-ENV = {"VLLM_CPU_KVCACHE_SPACE": "1"}
+ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
 ENGINE = {"max_num_seqs": 16, "max_num_batched_tokens": 2048, "enforce_eager": True, "max_logprobs": -1}
 BUDGET = 24
 T = TypeVar("T")

@@ -59,8 +59,9 @@ def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
     judge_and_kill(
         s3, bucket, start_job,
         "model=demo_full", "engine=vllm_cpu", "engine.max_num_seqs=2", "policy.max_thinking_tokens=192",
-        "engine.env.VLLM_CPU_NUM_OF_RESERVED_CPU=1", f"input.unit_rows={SCIFACT_DEPTH}",
-        f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]", f"output.path={bucket}/judged",
+        "engine.env.VLLM_CPU_OMP_THREADS_BIND=nobind", "engine.env.OMP_NUM_THREADS=1",
+        f"input.unit_rows={SCIFACT_DEPTH}", f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]",
+        f"output.path={bucket}/judged",
     )  # fmt: skip
     judged = pq.read_table(f"{bucket.removeprefix('s3://')}/judged/judgments", filesystem=s3).to_pylist()
     pairs = read_pairs(s3, bucket)
