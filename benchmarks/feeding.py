@@ -7,7 +7,8 @@ engine core is a script that answers at once, one token a step for each of 256 r
 encodes it. All else is vLLM's own front end, and the job's own code: what a GPU would leave to this process.
 The script's own time is taken off; the socket between the two processes is not in it.
 
-A token's cost is the slope between traces of 100 and of 300 tokens, a row's is what is left at none.
+Every trace ends by itself, in `</think> true`, as nearly all of Rank1's do. A token's cost is the slope
+between traces of 100 and of 300 tokens, a row's is what is left at none.
 """
 
 import asyncio
@@ -28,14 +29,14 @@ import pyarrow.parquet as pq
 from rank1_batch.config import load_config
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.feeding import Feeder
-from rank1_batch.judging import Pair, Policy, PolicyKind
-from rank1_batch.parsing import close_reasoning
+from rank1_batch.judging import Finish, Pair, Policy, PolicyKind
 from rank1_batch.prompts import RANK1_TEMPLATE
 
 NOVELEVAL = Path(__file__).parents[1] / "examples" / "noveleval" / "pairs"
 DEMO = ["model=demo_full", "policy.max_thinking_tokens=100"]
 SLOTS, CONTEXT = 256, 4096
 SHORT, LONG, TRIES = 100, 300, 3
+BUDGET = 2 * LONG
 LOGPROBS = 20
 WORDS = range(1000, 1100)
 """Token ids that answers are made of: ordinary pieces of words, none of them an end."""
@@ -47,15 +48,18 @@ Way = Callable[[VllmEngine, list[Pair], int], Awaitable[None]]
 
 
 class AnsweringCore:
-    """Stands in for the process that holds the model. Every answer is a word of the vocabulary, but never an end."""
+    """Stands in for the process that holds the model: so many words of the vocabulary, `</think>`, ` true`."""
 
-    def __init__(self) -> None:
+    def __init__(self, end: tuple[int, int]) -> None:
         from vllm.v1.engine import EngineCoreOutputs
         from vllm.v1.serial_utils import MsgpackDecoder, MsgpackEncoder
 
         self.own_s = 0.0
         """CPU time that an engine's process would have spent."""
+        self.trace_tokens = 0
+        """Words before the end of each answer."""
         self.resources = SimpleNamespace(engine_dead=False)
+        self._end = end
         self._requests, self._outputs = MsgpackEncoder(), MsgpackEncoder()
         self._decoder = MsgpackDecoder(EngineCoreOutputs)
         self._waiting: deque[Any] = deque()
@@ -101,18 +105,26 @@ class AnsweringCore:
         for request_id, state in list(self._running.items()):
             params, count = state
             state[1] = count + 1
-            ended = state[1] >= params.max_tokens
+            token = self._token(count)
+            ended = FinishReason.LENGTH if state[1] >= params.max_tokens else None
+            if token in params.all_stop_token_ids:
+                ended = FinishReason.STOP
             outputs.append(
                 EngineCoreOutput(
                     request_id=request_id,
-                    new_token_ids=[WORDS[(count * 7 + len(request_id)) % len(WORDS)]],
+                    new_token_ids=[token],
                     new_logprobs=self._logprobs(params),
-                    finish_reason=FinishReason.LENGTH if ended else None,
+                    finish_reason=ended,
                 )
             )
-            if ended:
+            if ended is not None:
                 del self._running[request_id]
         return self._outputs.encode(EngineCoreOutputs(outputs=outputs, timestamp=time.monotonic()))
+
+    def _token(self, count: int) -> int:
+        if count < self.trace_tokens:
+            return WORDS[count * 7 % len(WORDS)]
+        return self._end[min(count - self.trace_tokens, 1)]
 
     def _logprobs(self, params: Any) -> Any:
         from vllm.v1.outputs import LogprobsLists
@@ -144,17 +156,20 @@ def read_noveleval() -> list[Pair]:
 
 async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
     """CPU seconds a row with short traces, and with long ones: the least of some tries."""
+    from transformers import AutoTokenizer
     from vllm.v1.engine.core_client import EngineCoreClient
 
-    core = AnsweringCore()
-    EngineCoreClient.make_async_mp_client = lambda **_: core
     demo = load_config([*DEMO, "input.path=pairs", "output.path=judged"]).model.name
+    think_end, true = AutoTokenizer.from_pretrained(demo).encode("</think> true", add_special_tokens=False)
+    core = AnsweringCore((think_end, true))
+    EngineCoreClient.make_async_mp_client = lambda **_: core
     engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {})
-    await way(engine, pairs, 2)  # what is imported and built at the first requests
+    await way(engine, pairs, 0)  # what is imported and built at the first requests
     gc.collect()
     gc.freeze()  # as a replica's process does
     least = {SHORT: math.inf, LONG: math.inf}
     for _, tokens in itertools.product(range(TRIES), least):
+        core.trace_tokens = tokens
         start, own = time.process_time(), core.own_s
         await way(engine, pairs, tokens)
         least[tokens] = min(least[tokens], (time.process_time() - start - (core.own_s - own)) / len(pairs))
@@ -164,37 +179,29 @@ async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
 
 async def judge(engine: VllmEngine, pairs: list[Pair], tokens: int) -> None:
     """As a replica does."""
-    policy = Policy(PolicyKind.FULL, tokens, RANK1_TEMPLATE)
-    judgments = await Feeder(engine, policy, SLOTS).judge(pairs)
-    if {(judgment.error, judgment.trace_tokens) for judgment in judgments} != {(None, tokens)}:
+    judgments = await Feeder(engine, Policy(PolicyKind.FULL, BUDGET, RANK1_TEMPLATE), SLOTS).judge(pairs)
+    if {(judgment.finish, judgment.trace_tokens) for judgment in judgments} != {(Finish.COMPLETE, tokens + 1)}:
         raise RuntimeError("not every row was judged after so many tokens")
 
 
 async def ask_as_reference(engine: VllmEngine, pairs: list[Pair], tokens: int) -> None:
-    """As orionw/rank1 does: texts, stop strings, 20 logprobs at every token; then once more for the unfinished."""
+    """As orionw/rank1 does: texts, stop strings, 20 logprobs at every token; no row needs its second request."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
-    common = {"temperature": 0.0, "logprobs": LOGPROBS, "output_kind": RequestOutputKind.FINAL_ONLY}
-    first = SamplingParams(
-        max_tokens=tokens, stop=["</think> true", "</think> false"], skip_special_tokens=False, **common
-    )
-    second = SamplingParams(max_tokens=1, **common)
-    prompts = [RANK1_TEMPLATE.format(query=pair.query, passage=pair.passage) for pair in pairs]
-    texts = await generate(engine, prompts, first)
-    closed = [prompt + close_reasoning(text) for prompt, text in zip(prompts, texts, strict=True)]
-    await generate(engine, closed, second)
+    params = SamplingParams(
+        temperature=0.0, max_tokens=BUDGET, logprobs=LOGPROBS, stop=["</think> true", "</think> false"],
+        skip_special_tokens=False, output_kind=RequestOutputKind.FINAL_ONLY,
+    )  # fmt: skip
 
-
-async def generate(engine: VllmEngine, prompts: list[str], params: Any) -> list[str]:
-    """What is generated after each prompt; all are sent at once."""
-
-    async def ask(prompt: str) -> str:
+    async def ask(prompt: str) -> int:
         async for output in engine._llm.generate({"prompt": prompt}, params, str(next(NAMES))):
-            text = output.outputs[0].text
-        return text
+            found = output.outputs[0]
+        return len(found.token_ids) if found.finish_reason == "stop" else -1
 
-    return await asyncio.gather(*map(ask, prompts))
+    prompts = [RANK1_TEMPLATE.format(query=pair.query, passage=pair.passage) for pair in pairs]
+    if set(await asyncio.gather(*map(ask, prompts))) != {tokens + 2}:
+        raise RuntimeError("not every row was stopped after so many tokens")
 
 
 if __name__ == "__main__":

@@ -172,6 +172,12 @@ def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, g
     return True
 
 
+def find_committed(store: Store, unit: Unit) -> Counts | None:
+    """The counts of a unit whose judgments are there; None where they are not."""
+    data = read_bytes(store, judgments_path(unit.unit_id))
+    return None if data is None else read_counts(pq.read_metadata(io.BytesIO(data)))
+
+
 def read_counts(footer: pq.FileMetaData) -> Counts:
     """The counts that were put with a unit's judgments."""
     return Counts(**json.loads(footer.metadata[COUNTS_KEY]))

@@ -43,7 +43,7 @@ class UnitReader:
     def __init__(self, source: Store, columns: Mapping[str, str], keep: Sequence[str]) -> None:
         self._source, self._columns, self._keep = source, columns, keep
         self._lock = threading.Lock()
-        self._open: OrderedDict[str, tuple[RowReader, Layout]] = OrderedDict()
+        self._open: OrderedDict[str, _Opening] = OrderedDict()
 
     def read(self, unit: Unit) -> tuple[pa.Table, tuple[str, ...]]:
         """A row for each pair of the unit (`schema.flatten`), and the names of the columns that pass through.
@@ -57,12 +57,14 @@ class UnitReader:
 
     def _reader(self, unit: Unit) -> tuple[RowReader, Layout]:
         with self._lock:
-            if unit.path not in self._open:
-                self._open[unit.path] = self._open_file(unit)
+            opening = self._open.setdefault(unit.path, _Opening())
             self._open.move_to_end(unit.path)
             if len(self._open) > OPEN_FILES:
                 self._open.popitem(last=False)
-            return self._open[unit.path]
+        with opening.lock:
+            if opening.opened is None:
+                opening.opened = self._open_file(unit)
+            return opening.opened
 
     def _open_file(self, unit: Unit) -> tuple[RowReader, Layout]:
         self._check_unchanged(unit)
@@ -76,6 +78,14 @@ class UnitReader:
         found = stat_file(self._source, unit.path)
         if found is None or found.identity != unit.identity:
             raise BadFileError(f"{self._source.url}/{unit.path}: changed or gone since the job was planned")
+
+
+class _Opening:
+    """A file that one thread opens for all."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.opened: tuple[RowReader, Layout] | None = None
 
 
 def read_judgments(output: Store, unit: Unit, columns: Sequence[str] | None = None) -> pa.Table:

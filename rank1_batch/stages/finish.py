@@ -35,7 +35,7 @@ def count_committed(store: Store, units: Sequence[Unit]) -> Counts:
 
 
 class Judged(NamedTuple):
-    """What this run did, added up over receipts. `lost` counts units that another run committed first.
+    """What this run did, added up over receipts. `lost` counts units that were committed already.
 
     `load_s` are the seconds until the first replica began its first unit, `judge_s` those after.
     """
@@ -89,7 +89,7 @@ def build_summary(
         "this_run": {
             "rows": judged.counts.rows,
             "units": judged.units,
-            "units_committed_by_another_run": judged.lost,
+            "units_committed_already": judged.lost,
             "nodes": len(judged.nodes),
             "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
             "rows_per_s": round(judged.counts.rows / working_s, 2) if judged.units else None,

@@ -23,6 +23,7 @@ from rank1_batch.manifest import (
     Counts,
     commit_unit,
     count_deaths,
+    find_committed,
     name_prompt,
     read_generation,
     record_deaths,
@@ -58,6 +59,9 @@ class JudgeSpec(NamedTuple):
 
 class Receipt(NamedTuple):
     """What became of a unit. `failure` says why nothing was committed (a bad input file).
+
+    `won` is whether this replica committed it: its judgments may have been there before, by another run
+    or by a replica that died before it could say so.
 
     A unit is passed over when its run was asked to stop: `idle_after` then counts the receipts that its
     replica gave for other units, and nothing is under way in it.
@@ -107,7 +111,6 @@ class JudgeUnits:
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
             self._in_flight[unit.unit_id] = unit
-            logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
             try:
                 receipt = self._judge(unit)
             except EngineDiedError as error:
@@ -128,6 +131,9 @@ class JudgeUnits:
 
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
+        if not self._spec.redo and (found := find_committed(self._output, unit)):
+            return Receipt(unit.unit_id, found, False, self._node, self._name, 0.0)
+        logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
         try:
             table, keep = self._rows.read(unit)
         except BadFileError as error:

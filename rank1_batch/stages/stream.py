@@ -1,10 +1,11 @@
-"""Units through the replicas by Ray Data: a unit goes in, a receipt comes out, rows never move."""
+"""Units through the replicas by Ray Data: units go in, a receipt for each comes out, rows never move."""
 
 import gc
 import json
 import logging
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ray
@@ -20,7 +21,11 @@ from rank1_batch.units import Unit
 
 ROWS_IN_FLIGHT = 8
 """Rows of units in flight for each sequence of an engine (simulated: keeps 98.5 % of them busy)."""
-MOST_UNITS_IN_FLIGHT = 32
+MOST_TASKS_IN_FLIGHT = 32
+TASK_UNITS = 32
+"""Small units share a task of Ray's: so many of them at most, with a row for each sequence of an engine."""
+TASKS_A_REPLICA = 4
+"""A small job is dealt out in this many tasks for each replica, or one would take all of it."""
 ERRORS = {
     kind.__name__: kind
     for kind in vars(errors).values()
@@ -29,7 +34,7 @@ ERRORS = {
 
 
 class JudgeActor:
-    """What Ray Data makes an actor of: a JudgeUnits behind batches of one unit.
+    """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
 
     Errors of ours go back as data. Ray would wrap them in others of its own and lose their class,
     and one raised by the constructor would count as an actor that died, and be tried again.
@@ -45,14 +50,18 @@ class JudgeActor:
             self._refusal = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        """`batch["unit"]` and the answer's `receipt` hold one JSON text each."""
+        """`batch["units"]` holds a list of units as one JSON text, the answer's `receipt` a text for each."""
+        units = [Unit(*unit) for unit in json.loads(str(batch["units"][0]))]
+        with ThreadPoolExecutor(len(units)) as pool:
+            return {"receipt": list(pool.map(self._answer, units))}
+
+    def _answer(self, unit: Unit) -> str:
         try:
             if self._refusal is not None:
                 raise self._refusal
-            receipt = self._judge(Unit(*json.loads(str(batch["unit"][0]))))
+            return json.dumps(self._judge(unit))
         except Rank1BatchError as error:
-            return {"receipt": [json.dumps({"error": type(error).__name__, "message": str(error)})]}
-        return {"receipt": [json.dumps(receipt)]}
+            return json.dumps({"error": type(error).__name__, "message": str(error)})
 
 
 def stream_units(
@@ -63,9 +72,10 @@ def stream_units(
     Ends early when the run was asked to stop, as soon as every replica is idle.
     """
     replicas = cluster.max_replicas or cluster.replicas
+    tasks = deal_units(units, engine.max_num_seqs, replicas)
     # No more for one than its share: the first to be loaded would take all units of a small job.
-    share = -(-len(units) // replicas)
-    in_flight = min(units_in_flight(engine.max_num_seqs, max(unit.pairs for unit in units)), share)
+    share = -(-len(tasks) // replicas)
+    in_flight = min(tasks_in_flight(engine.max_num_seqs, max(map(_count_pairs, tasks))), share)
     pool = ActorPoolStrategy(
         min_size=cluster.replicas,
         max_size=replicas,
@@ -73,7 +83,7 @@ def stream_units(
         max_tasks_in_flight_per_actor=in_flight + 1,
         enable_true_multi_threading=True,
     )
-    items = ray.data.from_items([{"unit": json.dumps(unit)} for unit in units], override_num_blocks=len(units))
+    items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     receipts = items.map_batches(
         JudgeActor,
         batch_size=1,
@@ -126,9 +136,27 @@ def until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
             return
 
 
-def units_in_flight(max_num_seqs: int, unit_pairs: int) -> int:
-    """Units that one replica works on at once: enough rows to keep it busy while units end."""
-    return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // unit_pairs)), MOST_UNITS_IN_FLIGHT)
+def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
+    """The units in tasks, in order: one of some size alone, small ones together."""
+    most = min(max_num_seqs, _count_pairs(units) // (TASKS_A_REPLICA * replicas))
+    tasks: list[list[Unit]] = []
+    pairs = 0
+    for unit in units:
+        if not tasks or pairs + unit.pairs > most or len(tasks[-1]) == TASK_UNITS:
+            tasks.append([])
+            pairs = 0
+        tasks[-1].append(unit)
+        pairs += unit.pairs
+    return tasks
+
+
+def tasks_in_flight(max_num_seqs: int, task_pairs: int) -> int:
+    """Tasks that one replica works on at once: enough rows to keep it busy while units end."""
+    return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // task_pairs)), MOST_TASKS_IN_FLIGHT)
+
+
+def _count_pairs(units: Iterable[Unit]) -> int:
+    return sum(unit.pairs for unit in units)
 
 
 def _parse_receipt(text: str) -> Receipt:

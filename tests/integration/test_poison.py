@@ -10,10 +10,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rank1_batch.config import InputConfig
-from rank1_batch.schema import DOC_ID, PASSAGE, QUERY, QUERY_ID
-from rank1_batch.stages.plan import open_input, plan_units
-from rank1_batch.texts import UnitReader
 from tests.seaweed import wait_for
 from tests.tiny_model import tiny_pairs
 
@@ -141,40 +137,6 @@ def test_a_file_that_is_replaced_while_the_job_runs_is_named_and_its_rows_are_no
     code, printed = run_job(*settings)
     assert code == 6, printed
     assert "1.parquet changed" in printed
-
-
-@pytest.mark.parametrize(("files", "rows_of_each"), [(10_000, 1), (1, 1_000_000)])
-def test_each_row_of_ten_thousand_files_and_of_a_huge_row_group_is_planned_and_read_once(
-    tmp_path: Path, files: int, rows_of_each: int
-) -> None:
-    """Whole jobs over such inputs take minutes: benchmarks/machinery.py runs them."""
-    rows = files * rows_of_each
-    numbers = pa.array(range(rows)).cast(pa.string())
-    texts = {name: pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int8()), [name]) for name in (QUERY, PASSAGE)}
-    table = pa.table({QUERY_ID: [f"q{row // 100}" for row in range(rows)], DOC_ID: numbers, **texts})
-    for file in range(files):
-        one = table.slice(file * rows_of_each, rows_of_each)
-        pq.write_table(one, tmp_path / f"{file:05}.parquet", row_group_size=rows_of_each)
-    config = InputConfig(path=str(tmp_path))
-    source, found = open_input(config)
-    units = plan_units(source, found, config, []).units
-    assert sum(unit.pairs for unit in units) == rows
-    reader = UnitReader(source, {}, ())
-    read = pa.concat_arrays([chunk for unit in units for chunk in reader.read(unit)[0][DOC_ID].chunks])
-    assert read.cast(pa.int64()).sort().equals(pa.array(range(rows)))
-
-
-@pytest.mark.timeout(600)  # a task of Ray for each of the files
-def test_a_thousand_files_of_one_row_are_a_job_like_any_other(tmp_path: Path, run_job: Run) -> None:
-    pairs = tmp_path / "pairs"
-    pairs.mkdir()
-    table = tiny_pairs(1000)
-    for row in range(1000):
-        pq.write_table(table.slice(row, 1), pairs / f"{row:04}.parquet")
-    code, printed = run_job(*JOB, "policy=no_think", f"input.path={pairs}", f"output.path={tmp_path / 'judged'}")
-    assert code == 0, printed
-    assert (summary(tmp_path)["rows"], summary(tmp_path)["errors"]) == (1000, 0)
-    assert {row["doc_id"] for row in judged(tmp_path)} == set(table["doc_id"].to_pylist())
 
 
 def judged(folder: Path) -> list[dict[str, Any]]:

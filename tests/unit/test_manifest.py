@@ -25,6 +25,7 @@ from rank1_batch.manifest import (
     commit_unit,
     committed_units,
     count_deaths,
+    find_committed,
     judgments_path,
     read_counts,
     read_first_stages,
@@ -234,6 +235,12 @@ def test_what_a_table_says_of_itself_is_committed_with_it(store: Store) -> None:
     footer = pq.read_metadata(io.BytesIO(read_bytes(store, judgments_path(UNIT.unit_id)) or b""))
     assert said.items() <= footer.metadata.items()
     assert read_counts(footer) == COUNTS
+
+
+def test_a_committed_unit_is_found_with_its_counts(store: Store) -> None:
+    assert find_committed(store, UNIT) is None
+    commit_unit(store, UNIT, TABLE, COUNTS)
+    assert find_committed(store, UNIT) == COUNTS
 
 
 def test_the_first_commit_of_a_unit_stands(store: Store) -> None:

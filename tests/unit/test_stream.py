@@ -3,7 +3,19 @@ from hypothesis import strategies as st
 
 from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import Receipt
-from rank1_batch.stages.stream import until_idle
+from rank1_batch.stages.stream import (
+    MOST_TASKS_IN_FLIGHT,
+    ROWS_IN_FLIGHT,
+    TASK_UNITS,
+    TASKS_A_REPLICA,
+    deal_units,
+    tasks_in_flight,
+    until_idle,
+)
+from rank1_batch.units import Unit
+
+sizes = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 500)), min_size=1, max_size=300)
+replicas, sequences = st.integers(1, 8), st.integers(1, 300)
 
 
 def receipt(replica: str, idle_after: int | None = None) -> Receipt:
@@ -36,3 +48,32 @@ def test_a_replica_that_judged_nothing_is_idle_at_once() -> None:
 def test_the_units_of_a_replica_that_died_are_waited_for_until_all_were_passed_over() -> None:
     stream = [receipt("dead"), receipt("new", 0), receipt("new", 0), receipt("new", 0)]
     assert list(until_idle(iter(stream))) == [receipt("dead")]
+
+
+def units_of(sizes: list[int]) -> list[Unit]:
+    return [Unit(str(number), "file", "etag", 0, pairs, pairs) for number, pairs in enumerate(sizes)]
+
+
+@given(sizes, sequences, replicas)
+def test_every_unit_is_in_one_task_and_only_small_ones_share_it(
+    sizes: list[int], sequences: int, replicas: int
+) -> None:
+    tasks = deal_units(units_of(sizes), sequences, replicas)
+    assert [unit for task in tasks for unit in task] == units_of(sizes)
+    assert all(task for task in tasks)
+    shared = [task for task in tasks if len(task) > 1]
+    assert all(len(task) <= TASK_UNITS and sum(unit.pairs for unit in task) <= sequences for task in shared)
+
+
+@given(st.integers(1, 3000), replicas)
+def test_small_units_are_dealt_to_all_replicas_and_make_few_tasks(units: int, replicas: int) -> None:
+    tasks = deal_units(units_of([1] * units), 256, replicas)
+    assert len(tasks) >= min(units, TASKS_A_REPLICA * replicas)
+    assert len(tasks) <= max(2 * TASKS_A_REPLICA * replicas, -(-units // TASK_UNITS))
+
+
+@given(st.integers(1, 1024), st.integers(1, 4096))
+def test_enough_rows_are_in_flight_and_never_one_task_alone(max_num_seqs: int, task_pairs: int) -> None:
+    tasks = tasks_in_flight(max_num_seqs, task_pairs)
+    assert tasks >= 2
+    assert tasks == MOST_TASKS_IN_FLIGHT or tasks * task_pairs >= ROWS_IN_FLIGHT * max_num_seqs

@@ -1,4 +1,6 @@
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rank1_batch import texts
 from rank1_batch.errors import BadFileError
 from rank1_batch.judging import failed_judgment
 from rank1_batch.manifest import Counts, commit_unit
+from rank1_batch.parquet import RowReader
 from rank1_batch.schema import build_judgments
 from rank1_batch.storage import Store, list_files, open_store
 from rank1_batch.texts import UnitReader, join_texts, read_judgments
@@ -58,6 +62,29 @@ def test_a_judgment_gets_the_text_of_its_own_row(shard: Shard, tmp_path: Path) -
         (PAIRS[i]["doc_id"], PAIRS[i]["query"], PAIRS[i]["passage"]) for i in range(3, 8)
     ]
     assert {(row["title"], row["instruction"]) for row in joined} == {(None, None)}
+
+
+def test_files_are_opened_side_by_side_and_each_once(
+    shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, opened, both = shard(PAIRS), list[str](), threading.Barrier(2, timeout=20)
+    shard(PAIRS, "b.parquet")
+
+    class Meeting(RowReader):
+        def __init__(self, store: Store, path: str) -> None:
+            opened.append(path)
+            both.wait()  # the other file is being opened, too
+            super().__init__(store, path)
+
+    monkeypatch.setattr(texts, "RowReader", Meeting)
+    reader = UnitReader(source, {}, ())
+    units = [unit_of(source, start, start + 2, path) for start in (0, 2) for path in ("a.parquet", "b.parquet")]
+    with ThreadPoolExecutor(len(units)) as pool:
+        read = list(pool.map(reader.read, units))
+    assert sorted(opened) == ["a.parquet", "b.parquet"]
+    assert [rows["doc_id"].to_pylist() for rows, _ in read] == [
+        [PAIRS[i]["doc_id"] for i in range(unit.row_start, unit.row_stop)] for unit in units
+    ]
 
 
 def test_each_of_a_rows_candidates_gets_its_own_text(shard: Shard, tmp_path: Path) -> None:
