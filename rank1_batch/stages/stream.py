@@ -25,7 +25,7 @@ MOST_TASKS_IN_FLIGHT = 32
 TASK_UNITS = 32
 """Small units share a task of Ray's: so many of them at most, with a row for each sequence of an engine."""
 TASKS_A_REPLICA = 4
-"""A small job is dealt out in this many tasks for each replica, or one would take all of it."""
+"""What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
 ERRORS = {
     kind.__name__: kind
     for kind in vars(errors).values()
@@ -137,16 +137,16 @@ def until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
 
 
 def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
-    """The units in tasks, in order: one of some size alone, small ones together."""
-    most = min(max_num_seqs, _count_pairs(units) // (TASKS_A_REPLICA * replicas))
+    """The units in tasks, in order: one of some size alone, small ones together, fewer toward the end."""
     tasks: list[list[Unit]] = []
-    pairs = 0
+    left, room = _count_pairs(units), -1
     for unit in units:
-        if not tasks or pairs + unit.pairs > most or len(tasks[-1]) == TASK_UNITS:
+        if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
             tasks.append([])
-            pairs = 0
+            room = min(max_num_seqs, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
-        pairs += unit.pairs
+        room -= unit.pairs
+        left -= unit.pairs
     return tasks
 
 

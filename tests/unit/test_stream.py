@@ -1,3 +1,5 @@
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -60,16 +62,21 @@ def test_every_unit_is_in_one_task_and_only_small_ones_share_it(
 ) -> None:
     tasks = deal_units(units_of(sizes), sequences, replicas)
     assert [unit for task in tasks for unit in task] == units_of(sizes)
-    assert all(task for task in tasks)
-    shared = [task for task in tasks if len(task) > 1]
-    assert all(len(task) <= TASK_UNITS and sum(unit.pairs for unit in task) <= sequences for task in shared)
+    left = sum(sizes)
+    for task in tasks:
+        pairs = sum(unit.pairs for unit in task)
+        shared = 1 < len(task) <= TASK_UNITS and pairs <= min(sequences, left / (TASKS_A_REPLICA * replicas))
+        assert len(task) == 1 or shared
+        left -= pairs
 
 
 @given(st.integers(1, 3000), replicas)
 def test_small_units_are_dealt_to_all_replicas_and_make_few_tasks(units: int, replicas: int) -> None:
     tasks = deal_units(units_of([1] * units), 256, replicas)
     assert len(tasks) >= min(units, TASKS_A_REPLICA * replicas)
-    assert len(tasks) <= max(2 * TASKS_A_REPLICA * replicas, -(-units // TASK_UNITS))
+    least_of_all_but_the_end = -(-units // TASK_UNITS)
+    end = TASKS_A_REPLICA * replicas * math.log(2 * TASK_UNITS) + TASKS_A_REPLICA * replicas
+    assert len(tasks) <= least_of_all_but_the_end + end
 
 
 @given(st.integers(1, 1024), st.integers(1, 4096))
