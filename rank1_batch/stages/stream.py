@@ -22,7 +22,7 @@ from rank1_batch.units import Unit
 ROWS_IN_FLIGHT = 8
 """Rows of units in flight for each sequence of an engine (simulated: keeps 98.5 % of them busy)."""
 MOST_TASKS_IN_FLIGHT = 32
-TASK_UNITS = 32
+TASK_UNITS = 8
 """Small units share a task of Ray's: so many of them at most, with a row for each sequence of an engine."""
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
