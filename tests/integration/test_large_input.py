@@ -26,7 +26,7 @@ def test_ten_thousand_files_and_a_huge_row_group_are_jobs_like_any_other(
         pq.write_table(one, tmp_path / "pairs" / f"{file:05}.parquet", row_group_size=rows_of_each)
     code, printed = run_job(
         "model=custom", "model.name=none", "engine=scripted", "policy=no_think", "cluster.replicas=2",
-        f"input.path={tmp_path / 'pairs'}", f"output.path={tmp_path / 'judged'}", limit_s=800,
+        "input.unit_rows=4096", f"input.path={tmp_path / 'pairs'}", f"output.path={tmp_path / 'judged'}", limit_s=800,
     )  # fmt: skip
     assert code == 0, printed
     summary = json.loads((tmp_path / "judged" / "summary.json").read_text())
