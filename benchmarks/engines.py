@@ -3,8 +3,9 @@
     python -m benchmarks.engines            all of them, one after the other, and their ratios
     python -m benchmarks.engines WAY FOLDER one of them, its figures as FOLDER/WAY.json
 
-Each way runs in a process of its own. Seconds count from the first request to the last answer,
-without loading. What feeding costs is measured by benchmarks.feeding.
+Each way runs in a process of its own, all of them in turn and then again: a shared machine is a third slower
+at times, so the least seconds of each count. They go from the first request to the last answer, without loading.
+What feeding costs is measured by benchmarks.feeding.
 """
 
 import asyncio
@@ -16,11 +17,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 SLOTS, ROWS_PER_SLOT, PASSAGE_WORDS, NEW_TOKENS = 16, 20, 190, 64
 CONTEXT = 512
+ROUNDS = 2
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
 ENGINE = {"max_num_seqs": SLOTS, "max_num_batched_tokens": 2048, "enforce_eager": True}
 WAYS = ("raw", "job", "reference", "ray_data_llm")
@@ -35,7 +38,8 @@ def main(argv: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_input(folder)
-        figures = {way: run_in_process(way, folder) for way in WAYS}
+        tries = [(way, run_in_process(way, folder)) for _ in range(ROUNDS) for way in WAYS]
+    figures = {way: min((found for name, found in tries if name == way), key=itemgetter("seconds")) for way in WAYS}
     raw = figures["raw"]["seconds"]
     print(f"{SLOTS} slots, {SLOTS * ROWS_PER_SLOT} rows, about 250 + {NEW_TOKENS} tokens")
     print("| way | seconds | tokens/s | against raw |\n|---|---|---|---|")
@@ -51,7 +55,7 @@ def run_in_process(way: str, folder: Path) -> dict[str, Any]:
     )
     if done.returncode:
         print(f"{way} failed:\n{done.stderr[-1500:]}", file=sys.stderr)
-        return {"seconds": math.nan, "tokens": math.nan}
+        return {"seconds": math.inf, "tokens": math.nan}
     return dict(json.loads((folder / f"{way}.json").read_text()))
 
 
