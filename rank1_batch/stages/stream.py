@@ -152,7 +152,7 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
 
 def tasks_in_flight(max_num_seqs: int, task_pairs: int) -> int:
     """Tasks that one replica works on at once: enough rows to keep it busy while units end."""
-    return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // task_pairs)), MOST_TASKS_IN_FLIGHT)
+    return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // max(1, task_pairs))), MOST_TASKS_IN_FLIGHT)
 
 
 def _count_pairs(units: Iterable[Unit]) -> int:
