@@ -113,13 +113,13 @@ def test_a_node_that_goes_away_while_a_job_starts_does_not_end_it(
 
 def test_new_files_are_judged_by_the_same_command_and_changed_ones_refused(settings: list[str], run_job: Run) -> None:
     assert run_job(*settings)[0] == 0
-    before = set(output(settings).glob("judgments/*"))
+    before = set(output(settings).glob("judgments/*.parquet"))
     pairs = Path(value(settings, "input.path"))
     pq.write_table(tiny_pairs(40, seed=9), pairs / "3.parquet")
     code, printed = run_job(*settings)
     assert code == 0, printed
     assert read_summary(settings)["rows"] == 640
-    assert before < set(output(settings).glob("judgments/*"))
+    assert before < set(output(settings).glob("judgments/*.parquet"))
     pq.write_table(tiny_pairs(40, seed=8), pairs / "1.parquet")
     code, printed = run_job(*settings)
     assert code == 6
@@ -176,7 +176,7 @@ def test_failing_rows_are_counted_and_too_many_end_the_job(settings: list[str], 
     code, printed = run_job(*settings, fail)
     assert code == 4, printed
     assert "output.max_error_rate=0.01" in printed
-    committed = set(output(settings).glob("judgments/*"))
+    committed = set(output(settings).glob("judgments/*.parquet"))
     assert committed
     code, printed = run_job(*settings, fail, "output.max_error_rate=1")
     assert code == 0, printed
@@ -185,7 +185,7 @@ def test_failing_rows_are_counted_and_too_many_end_the_job(settings: list[str], 
     assert len(rows) == 600
     assert 0 < len(failed) == read_summary(settings)["errors"] < 600
     assert all(row["score"] is None and row["finish"] == "error" for row in failed)
-    assert committed <= set(output(settings).glob("judgments/*"))
+    assert committed <= set(output(settings).glob("judgments/*.parquet"))
 
 
 def test_a_unit_that_kills_every_engine_is_set_aside(settings: list[str], run_job: Run, tmp_path: Path) -> None:
