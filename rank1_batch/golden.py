@@ -8,7 +8,6 @@ go wrong: weights, quantisation, kernels, tensor parallelism, tokenizer and prom
 Knows nothing about Ray or engines.
 """
 
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -127,7 +126,7 @@ def _read(path: str) -> GoldenSet:
     if data is None:
         raise SettingsError([f"golden.path: {path}: there is no such file; python -m jobs.golden makes one of a run"])
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.read_table(pa.BufferReader(data))
         made_with = json.loads((table.schema.metadata or {})[MADE_WITH_KEY])
         pairs = tuple(GoldenPair(**row) for row in table.select(SCHEMA.names).cast(SCHEMA).to_pylist())
     except (pa.ArrowInvalid, KeyError) as error:

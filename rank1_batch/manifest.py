@@ -126,7 +126,9 @@ def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
 def read_plan(store: Store) -> list[Unit]:
     """The units of the plan, in order; none if there is no plan yet."""
     data = read_bytes(store, PLAN_PATH)
-    return [] if data is None else [Unit(**row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]
+    # Arrow's own reader: its threads, which may outlive the read, would ask a Python file for the interpreter's
+    # lock, and where that is just ending (a run that is refused here) the process aborts.
+    return [] if data is None else [Unit(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
 
 
 def write_plan(store: Store, units: Sequence[Unit]) -> None:
@@ -175,7 +177,7 @@ def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, g
 def find_committed(store: Store, unit: Unit) -> Counts | None:
     """The counts of a unit whose judgments are there; None where they are not."""
     data = read_bytes(store, judgments_path(unit.unit_id))
-    return None if data is None else read_counts(pq.read_metadata(io.BytesIO(data)))
+    return None if data is None else read_counts(pq.read_metadata(pa.BufferReader(data)))
 
 
 def read_counts(footer: pq.FileMetaData) -> Counts:

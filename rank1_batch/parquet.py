@@ -3,7 +3,6 @@
 Knows nothing about what the columns mean.
 """
 
-import io
 import itertools
 import struct
 import threading
@@ -226,7 +225,7 @@ def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.F
     if isinstance(tail, Exception):
         return BadFileError(f"{where}: {type(tail).__name__}: {tail}")
     try:
-        return pq.read_metadata(io.BytesIO(tail))
+        return pq.read_metadata(pa.BufferReader(tail))
     except (pa.ArrowInvalid, OSError) as error:
         return BadFileError(f"{where}: no readable Parquet file ({file.size_bytes} bytes): {error}")
 
