@@ -2,7 +2,8 @@
 
 import sys
 
+from rank1_batch.command import end
 from rank1_batch.golden_maker import main
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import sys
 
 from rank1_batch.cli import main_redo
+from rank1_batch.command import end
 
 if __name__ == "__main__":
-    sys.exit(main_redo(sys.argv[1:]))
+    end(main_redo(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import sys
 
 from rank1_batch.cli import main
+from rank1_batch.command import end
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    end(main(sys.argv[1:]))

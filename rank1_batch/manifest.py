@@ -126,8 +126,6 @@ def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
 def read_plan(store: Store) -> list[Unit]:
     """The units of the plan, in order; none if there is no plan yet."""
     data = read_bytes(store, PLAN_PATH)
-    # Arrow's own reader: its threads, which may outlive the read, would ask a Python file for the interpreter's
-    # lock, and where that is just ending (a run that is refused here) the process aborts.
     return [] if data is None else [Unit(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
 import fsspec
+import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from rank1_batch.errors import AccessError, SettingsError, StorageError
@@ -79,10 +80,13 @@ def ask(store: Store, path: str, request: Callable[[], T]) -> T:
         return retry(request)
 
 
-def open_file(store: Store, path: str) -> BinaryIO:
-    """An open file that is read bit by bit. Raises what the store's driver raises: see `store_errors`."""
+def open_file(store: Store, path: str) -> BinaryIO | pa.NativeFile:
+    """An open file that is read bit by bit. Raises what the store's driver raises: see `store_errors`.
+
+    One on disk is Arrow's own: its threads then read without the interpreter's lock.
+    """
     if isinstance(store.fs, LocalFileSystem):
-        return cast(BinaryIO, store.fs.open(store.locate(path), "rb"))
+        return pa.OSFile(store.locate(path))
     return cast(BinaryIO, PatientFile(lambda: store.fs.open(store.locate(path), "rb", cache_type="none")))
 
 

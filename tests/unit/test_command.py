@@ -64,3 +64,17 @@ def test_wrong_settings_run_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def test_an_interrupt_says_that_the_same_command_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
     assert start(PATHS, KeyboardInterrupt()) == INTERRUPTED
     assert "the same command goes on" in capfd.readouterr().err
+
+
+def test_a_process_ends_with_what_it_said_and_its_exit_code_and_without_the_interpreters_own_end() -> None:
+    """There, a thread of Arrow's that lets go of a Python object would abort the process."""
+    script = """
+import atexit
+from rank1_batch.command import end
+
+atexit.register(print, "the interpreter's end")
+print("all rows are judged")
+end(6)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (6, "all rows are judged\n", "")
