@@ -13,6 +13,9 @@ import s3fs
 
 from tests.seaweed import KEY, SECRET, run_seaweed
 
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""vLLM's engine and its model in one process, as on one GPU: on CPUs it starts another, which loads for 15 s more."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest test goes first: a worker that came to it last would be alone with it at the end."""

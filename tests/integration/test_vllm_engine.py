@@ -17,11 +17,15 @@ from rank1_batch.errors import RowError
 from rank1_batch.feeding import Feeder
 from rank1_batch.judging import Finish, Judgment, Pair, Policy, PolicyKind, judge_given_trace
 from rank1_batch.prompts import RANK1_TEMPLATE
+from tests.integration.conftest import ONE_PROCESS
 from tests.tiny_model import build_tiny_model, tiny_pairs
 
 CONTEXT = 320
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
-ENGINE = {"max_num_seqs": 16, "max_num_batched_tokens": 2048, "enforce_eager": True, "max_logprobs": -1}
+ENGINE = {
+    "max_num_seqs": 16, "max_num_batched_tokens": 2048, "enforce_eager": True, "max_logprobs": -1,
+    "distributed_executor_backend": ONE_PROCESS,
+}  # fmt: skip
 BUDGET = 24
 T = TypeVar("T")
 POLICY = Policy(PolicyKind.FULL, BUDGET, RANK1_TEMPLATE)

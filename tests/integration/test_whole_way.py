@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
+from tests.integration.conftest import ONE_PROCESS
 from tests.seaweed import wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -60,6 +61,7 @@ def test_a_run_becomes_ranks_metrics_and_labels_wherever_its_judge_is_killed(
         s3, bucket, start_job,
         "model=demo_full", "engine=vllm_cpu", "engine.max_num_seqs=2", "policy.max_thinking_tokens=192",
         "engine.env.VLLM_CPU_OMP_THREADS_BIND=nobind", "engine.env.OMP_NUM_THREADS=1",
+        f"engine.args.distributed_executor_backend={ONE_PROCESS}",
         f"input.unit_rows={SCIFACT_DEPTH}", f"input.path=[{bucket}/scifact/pairs,{bucket}/noveleval]",
         f"output.path={bucket}/judged",
     )  # fmt: skip
