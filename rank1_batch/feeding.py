@@ -4,7 +4,7 @@ Knows nothing about files or Ray.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
 from rank1_batch.judging import Engine, Judgment, Pair, Policy, failed_judgment, judge_pair
@@ -22,25 +22,27 @@ class Feeder:
     def __init__(self, engine: Engine, policy: Policy, max_num_seqs: int) -> None:
         self._engine, self._policy = engine, policy
         self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
+        self._turn = asyncio.Lock()
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
 
-    async def judge(self, rows: Sequence[Pair | str]) -> list[Judgment]:
+    async def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order; a row that is a sentence fails with it.
 
-        Equal pairs are asked once, also where they are rows of other calls still under way. An
-        error that is no row's fault is raised at once.
+        A call's rows begin when all rows of the calls before it have begun. `on_begin` is called just
+        then, and what it raises ends the call. Equal pairs are asked once, also where they are rows of
+        other calls still under way. An error that is no row's fault is raised as soon as all have begun.
         """
-        tasks = [row if isinstance(row, str) else self._ask(row) for row in rows]
-        waiting = [task for task in tasks if not isinstance(task, str)]
-        await asyncio.gather(*waiting)
+        async with self._turn:
+            on_begin()
+            tasks = [row if isinstance(row, str) else await self._begin(row) for row in rows]
+        await asyncio.gather(*(task for task in tasks if not isinstance(task, str)))
         return [failed_judgment(task) if isinstance(task, str) else task.result() for task in tasks]
 
-    def _ask(self, pair: Pair) -> asyncio.Task[Judgment]:
+    async def _begin(self, pair: Pair) -> asyncio.Task[Judgment]:
+        """The task that judges a pair, as soon as there is a slot for it."""
         task = self._asked.get(pair)
         if task is None:
-            task = self._asked[pair] = asyncio.create_task(self._judge_pair(pair))
+            await self._slots.acquire()
+            task = self._asked[pair] = asyncio.create_task(judge_pair(self._engine, pair, self._policy))
+            task.add_done_callback(lambda _: self._slots.release())
         return task
-
-    async def _judge_pair(self, pair: Pair) -> Judgment:
-        async with self._slots:
-            return await judge_pair(self._engine, pair, self._policy)

@@ -6,7 +6,7 @@ loop it runs on, and with it the engine (Ray 2.60). Knows nothing about files or
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple, TypeVar
 
@@ -34,9 +34,12 @@ class Replica:
         self._policy = build_policy(config)
         self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
 
-    def judge(self, rows: Sequence[Pair | str]) -> list[Judgment]:
-        """A judgment for each row, in order. Raises EngineDiedError when the engine is gone."""
-        return self._wait(self._feeder.judge(rows))
+    def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+        """A judgment for each row, in order. Raises EngineDiedError when the engine is gone.
+
+        `on_begin` is called by the engine's thread before the first row is asked, and may raise instead.
+        """
+        return self._wait(self._feeder.judge(rows, on_begin))
 
     def judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
         """The judgment of each (pair, trace, whether it is complete), in order: one short request a row."""

@@ -1,20 +1,19 @@
 """Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
 
+import contextlib
 import json
 import logging
-import math
 import os
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from rank1_batch.config import GoldenConfig, RerankConfig
-from rank1_batch.errors import BadFileError, EngineDiedError, SettingsError
+from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
 from rank1_batch.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.judging import Finish, Judgment, Pair, failed_judgment, read_verdict
 from rank1_batch.lease import may_go_on
@@ -91,13 +90,14 @@ class JudgeUnits:
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
-        self._in_flight: dict[str, Unit] = {}
+        self._begun: dict[str, float] = {}
         self._replica = Replica(spec.config)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
         self._given = 0
         self._told, self._told_retries = self._replica.usage(), 0
-        self._asked_at, self._go_on = -math.inf, True
+        self._go_on = may_go_on(self._output, spec.run_id)
+        threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
 
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
@@ -105,35 +105,37 @@ class JudgeUnits:
         A unit over which an engine died before is judged alone, so that another death is its own.
         When the engine dies, so does this process: Ray starts another one and calls it again.
         """
-        if not self._may_go_on():
-            with self._turns.alone():
-                return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, idle_after=self._given)
+        if self._go_on:
+            with contextlib.suppress(_StoppedError):
+                return self._judge_in_turn(unit)
+        with self._turns.alone():
+            return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, idle_after=self._given)
+
+    def _judge_in_turn(self, unit: Unit) -> Receipt:
         suspect = unit.unit_id in self._deaths
         with self._turns.alone() if suspect else self._turns.together():
-            self._in_flight[unit.unit_id] = unit
             try:
                 receipt = self._judge(unit)
             except EngineDiedError as error:
                 self._die(error)
                 raise
             finally:
-                del self._in_flight[unit.unit_id]
+                self._begun.pop(unit.unit_id, None)
             with self._lock:
                 self._given += 1
             return receipt
 
-    def _may_go_on(self) -> bool:
-        """Whether the run still holds its lease; asks the store every few seconds at most."""
-        with self._lock:
-            if self._go_on and time.monotonic() - self._asked_at > LEASE_CHECK_S:
-                self._go_on, self._asked_at = may_go_on(self._output, self._spec.run_id), time.monotonic()
-            return self._go_on
+    def _watch_lease(self) -> None:
+        """Find out every few seconds whether the run still holds its lease, until it does not."""
+        while self._go_on:
+            time.sleep(LEASE_CHECK_S)
+            with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
+                self._go_on = may_go_on(self._output, self._spec.run_id)
 
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
         if not self._spec.redo and (found := find_committed(self._output, unit)):
             return Receipt(unit.unit_id, found, False, self._node, self._name, 0.0)
-        logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
         try:
             table, keep = self._rows.read(unit)
         except BadFileError as error:
@@ -144,15 +146,22 @@ class JudgeUnits:
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - self._begun.get(unit.unit_id, start)
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, seconds, *self._new_usage())
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | str]) -> list[Judgment]:
         if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
-            return self._replica.judge(rows)
+            return self._replica.judge(rows, lambda: self._begin(unit))
         reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
         return [failed_judgment(reason)] * len(rows)
+
+    def _begin(self, unit: Unit) -> None:
+        """Note that a unit's rows are about to be asked, which they may not be after the run was asked to stop."""
+        if not self._go_on:
+            raise _StoppedError
+        self._begun[unit.unit_id] = time.monotonic()
+        logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
 
     def _judge_again(self, unit: Unit, table: pa.Table) -> list[Judgment]:
         """The judgments of a committed unit, with those that the redo selects made anew."""
@@ -173,10 +182,11 @@ class JudgeUnits:
             return sent, cached, retries
 
     def _die(self, error: EngineDiedError) -> None:
-        """Note which units were in flight, and end the process: `exit_actor()` would not be retried."""
+        """Note which units were begun, and end the process: `exit_actor()` would not be retried."""
         with self._lock:
-            logger.error("engine died, units in flight: %s (%s)", ", ".join(self._in_flight), error)
-            record_deaths(self._output, list(self._in_flight), uuid.uuid4().hex)
+            begun = list(self._begun)
+            logger.error("engine died, units begun: %s (%s)", ", ".join(begun), error)
+            record_deaths(self._output, begun, uuid.uuid4().hex)
             logging.shutdown()
             os._exit(1)
 
@@ -209,6 +219,10 @@ def count_judgments(judgments: list[Judgment]) -> Counts:
     )
 
 
+class _StoppedError(Exception):
+    """A unit was not begun, because its run was asked to stop while it waited."""
+
+
 class _Turns:
     """Lets many work together, or one alone."""
 
@@ -217,13 +231,13 @@ class _Turns:
         self._working = 0
         self._alone = False
 
-    def together(self) -> AbstractContextManager[None]:
+    def together(self) -> contextlib.AbstractContextManager[None]:
         return self._turn(lambda: not self._alone, alone=False)
 
-    def alone(self) -> AbstractContextManager[None]:
+    def alone(self) -> contextlib.AbstractContextManager[None]:
         return self._turn(lambda: not self._alone and not self._working, alone=True)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _turn(self, free: Callable[[], bool], *, alone: bool) -> Iterator[None]:
         with self._changed:
             self._changed.wait_for(free)

@@ -19,9 +19,10 @@ from rank1_batch.manifest import Counts
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.units import Unit
 
-ROWS_IN_FLIGHT = 8
-"""Rows of units in flight for each sequence of an engine (simulated: keeps 98.5 % of them busy)."""
-MOST_TASKS_IN_FLIGHT = 32
+ROWS_IN_FLIGHT = 32
+"""Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
+stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
+LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
 TASK_UNITS = 8
 """Small units share a task of Ray's: so many of them at most, with a row for each sequence of an engine."""
 TASKS_A_REPLICA = 4
@@ -152,7 +153,8 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
 
 def tasks_in_flight(max_num_seqs: int, task_pairs: int) -> int:
     """Tasks that one replica works on at once: enough rows to keep it busy while units end."""
-    return min(max(2, -(-ROWS_IN_FLIGHT * max_num_seqs // max(1, task_pairs))), MOST_TASKS_IN_FLIGHT)
+    tasks = -(-ROWS_IN_FLIGHT * max_num_seqs // max(1, task_pairs))
+    return min(max(LEAST_TASKS_IN_FLIGHT, tasks), MOST_TASKS_IN_FLIGHT)
 
 
 def _count_pairs(units: Iterable[Unit]) -> int:

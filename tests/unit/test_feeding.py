@@ -112,6 +112,38 @@ def test_rows_start_in_the_order_in_which_they_were_given_the_earlier_unit_first
     asyncio.run(run())
 
 
+def test_a_unit_begins_when_all_rows_before_it_have_begun_and_may_refuse_to() -> None:
+    begun: list[str] = []
+
+    def refuse() -> None:
+        begun.append("refused")
+        raise ValueError
+
+    async def run() -> None:
+        engine = GatedEngine()
+        feeder = Feeder(engine, POLICY, 2)
+        units = [
+            asyncio.create_task(feeder.judge(pairs(letters), on_begin))
+            for letters, on_begin in [
+                ("abc", lambda: begun.append("abc")),
+                ("def", refuse),
+                ("ghi", lambda: begun.append("ghi")),
+            ]
+        ]
+        await engine.wait_started(2)
+        assert begun == ["abc"]
+        engine.open("b")
+        await engine.wait_started(3)
+        await asyncio.wait([units[1]])
+        assert begun == ["abc", "refused", "ghi"]
+        engine.open(*"acghi")
+        judged = await asyncio.gather(*units, return_exceptions=True)
+        assert isinstance(judged[1], ValueError)
+        assert engine.started == list("abcghi")
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(("max_num_seqs", "slots"), [(1, 1), (5, 6), (10, 12)])
 def test_a_fifth_more_rows_are_in_flight_than_the_engine_has_sequences_and_no_more(
     max_num_seqs: int, slots: int

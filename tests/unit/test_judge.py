@@ -1,15 +1,22 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
-from rank1_batch.config import load_config
+from rank1_batch.config import RerankConfig, load_config
 from rank1_batch.judging import Finish, Judgment, failed_judgment
-from rank1_batch.manifest import Counts
+from rank1_batch.lease import hold_lease
+from rank1_batch.manifest import Counts, committed_units
 from rank1_batch.scoring import Verdict, score_verdict
+from rank1_batch.stages import judge as judge_stage
 from rank1_batch.stages.judge import JudgeSpec, JudgeUnits, count_judgments
 from rank1_batch.stages.plan import open_input, plan_units
+from rank1_batch.storage import open_store
+from rank1_batch.units import Unit
 from rank1_batch.versions import find_versions
+from tests.seaweed import wait_for
 from tests.tiny_model import tiny_pairs
 
 
@@ -34,19 +41,46 @@ def test_a_unit_is_counted_by_how_its_rows_came_out() -> None:
     )  # fmt: skip
 
 
-def test_a_unit_whose_judgments_are_there_is_not_asked_for_again(tmp_path: Path) -> None:
-    """Its run may not know: a replica may die between a commit and its receipt."""
-    (tmp_path / "pairs").mkdir()
-    pq.write_table(tiny_pairs(20), tmp_path / "pairs" / "part-0.parquet")
+def plan_tiny(folder: Path, *settings: str) -> tuple[RerankConfig, str, list[Unit]]:
+    """A scripted job over 20 pairs: its settings, where its input is, and its units."""
+    (folder / "pairs").mkdir()
+    pq.write_table(tiny_pairs(20), folder / "pairs" / "part-0.parquet")
     config = load_config(
-        ["model=custom", "model.name=none", "engine=scripted", "policy=no_think", f"input.path={tmp_path / 'pairs'}",
-         f"output.path={tmp_path / 'judged'}"]
+        ["model=custom", "model.name=none", "engine=scripted", f"input.path={folder / 'pairs'}",
+         f"output.path={folder / 'judged'}", *settings]
     )  # fmt: skip
     source, files = open_input(config.input)
-    (unit,) = plan_units(source, files, config.input).units
-    judge = JudgeUnits(JudgeSpec(config, source.url, config.output.path, "run", find_versions()), "node")
+    return config, source.url, plan_units(source, files, config.input).units
+
+
+def test_a_unit_whose_judgments_are_there_is_not_asked_for_again(tmp_path: Path) -> None:
+    """Its run may not know: a replica may die between a commit and its receipt."""
+    config, source, (unit,) = plan_tiny(tmp_path, "policy=no_think")
+    judge = JudgeUnits(JudgeSpec(config, source, config.output.path, "run", find_versions()), "node")
     first, again = judge(unit), judge(unit)
     assert first.won
     assert first.sent_tokens > 0
     assert not again.won
     assert (again.counts, again.sent_tokens) == (first.counts, 0)
+
+
+def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun is finished; so a replica with many units in flight is idle soon."""
+    monkeypatch.setattr(judge_stage, "LEASE_CHECK_S", 0.01)
+    slow = "engine.args.seconds_per_token=0.003"
+    config, source, units = plan_tiny(tmp_path, "input.unit_rows=5", "engine.max_num_seqs=1", slow)
+    assert len(units) == 4
+    output = open_store(config.output.path)
+    with hold_lease(output, print, takeover=False) as lease, ThreadPoolExecutor(4) as pool:
+        judge = JudgeUnits(JudgeSpec(config, source, config.output.path, lease.run_id, find_versions()), "node")
+        calls = [pool.submit(judge, unit) for unit in units]
+        wait_for(lambda: judge._begun, "nothing was begun")
+        lease.stop()
+        receipts = [call.result() for call in calls]
+    won = {receipt.unit_id for receipt in receipts if receipt.won}
+    assert won
+    assert committed_units(output) == won
+    assert [receipt.idle_after for receipt in receipts if not receipt.won] == [len(won)] * (4 - len(won))
+    assert len(won) < 4
