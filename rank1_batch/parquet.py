@@ -21,7 +21,7 @@ from rank1_batch.storage import FileInfo, Store, open_file, read_ranges, store_e
 FOOTER_BYTES = 64 * 1024
 TRAILER_BYTES = 8
 """The last bytes of a Parquet file: the length of its footer, and `PAR1`."""
-FETCH_FILES = 256
+FETCH_FILES = 128
 STREAM_BYTES = 32 * 1024 * 1024
 """Row groups larger than this are streamed instead of being read whole."""
 BUFFER_BYTES = 4 * 1024 * 1024
@@ -91,7 +91,7 @@ def read_list_sizes(store: Store, path: str, column: str) -> list[int]:
     return sizes
 
 
-def read_batches(store: Store, path: str, columns: list[str], rows: int = 64 * 1024) -> Iterator[pa.RecordBatch]:
+def read_batches(store: Store, path: str, columns: list[str], rows: int = 16 * 1024) -> Iterator[pa.RecordBatch]:
     """The file's rows from the first on, at most so many at a time."""
     batches = open_parquet(store, path, stream=True).iter_batches(rows, columns=columns)
     while (batch := read_or_blame(store, path, lambda: next(batches, None))) is not None:
@@ -198,7 +198,7 @@ class _Cursor:
         return pa.Table.from_batches(self._held).slice(start - self._first, stop - start)
 
 
-def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileMetaData | BadFileError]:
+def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> Iterator[pq.FileMetaData | BadFileError]:
     ends = [(file.path, max(0, file.size_bytes - FOOTER_BYTES), file.size_bytes) for file in files]
     tails = read_ranges(store, ends)
     long = [i for i, tail in enumerate(tails) if isinstance(tail, bytes) and _footer_size(tail) > len(tail)]
@@ -206,7 +206,8 @@ def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> list[pq.FileM
         more = [(files[i].path, _footer_start(files[i], tails[i]), files[i].size_bytes) for i in long]
         for i, tail in zip(long, read_ranges(store, more), strict=True):
             tails[i] = tail
-    return [_parse_footer(store, file, tail) for file, tail in zip(files, tails, strict=True)]
+    for file, tail in zip(files, tails, strict=True):
+        yield _parse_footer(store, file, tail)
 
 
 def _footer_size(tail: bytes) -> int:

@@ -25,7 +25,7 @@ from rank1_batch.units import Unit
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
 RUN_TAG = "rank1_batch"
 RUN_COMPRESSION = 6
-BUCKET_ROWS = 50_000
+BUCKET_ROWS = 20_000
 MOST_BUCKETS = 500
 """Each is an open file while rows are dealt here, and a partition of the shuffle on a cluster."""
 COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]

@@ -23,8 +23,9 @@ ROWS_IN_FLIGHT = 32
 """Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
 stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
 LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
-TASK_UNITS = 8
-"""Small units share a task of Ray's: so many of them at most, with a row for each sequence of an engine."""
+TASK_UNITS, TASK_ROWS = 8, 4
+"""Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
+of an engine, at most."""
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
 ERRORS = {
@@ -138,13 +139,13 @@ def until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
 
 
 def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
-    """The units in tasks, in order: one of some size alone, small ones together, fewer toward the end."""
+    """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
     for unit in units:
         if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
             tasks.append([])
-            room = min(max_num_seqs, left // (TASKS_A_REPLICA * replicas))
+            room = min(TASK_ROWS * max_num_seqs, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
         room -= unit.pairs
         left -= unit.pairs

@@ -9,6 +9,7 @@ from rank1_batch.stages.stream import (
     LEAST_TASKS_IN_FLIGHT,
     MOST_TASKS_IN_FLIGHT,
     ROWS_IN_FLIGHT,
+    TASK_ROWS,
     TASK_UNITS,
     TASKS_A_REPLICA,
     deal_units,
@@ -58,7 +59,7 @@ def units_of(sizes: list[int]) -> list[Unit]:
 
 
 @given(sizes, sequences, replicas)
-def test_every_unit_is_in_one_task_and_only_small_ones_share_it(
+def test_every_unit_is_in_one_task_and_large_ones_share_it_with_none(
     sizes: list[int], sequences: int, replicas: int
 ) -> None:
     tasks = deal_units(units_of(sizes), sequences, replicas)
@@ -66,7 +67,9 @@ def test_every_unit_is_in_one_task_and_only_small_ones_share_it(
     left = sum(sizes)
     for task in tasks:
         pairs = sum(unit.pairs for unit in task)
-        shared = 1 < len(task) <= TASK_UNITS and pairs <= min(sequences, left / (TASKS_A_REPLICA * replicas))
+        shared = 1 < len(task) <= TASK_UNITS and pairs <= min(
+            TASK_ROWS * sequences, left / (TASKS_A_REPLICA * replicas)
+        )
         assert len(task) == 1 or shared
         left -= pairs
 
