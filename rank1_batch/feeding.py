@@ -23,17 +23,21 @@ class Feeder:
         self._engine, self._policy = engine, policy
         self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
         self._turn = asyncio.Lock()
+        self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
 
     async def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order; a row that is a sentence fails with it.
 
-        A call's rows begin when all rows of the calls before it have begun. `on_begin` is called just
-        then, and what it raises ends the call. Equal pairs are asked once, also where they are rows of
-        other calls still under way. An error that is no row's fault is raised as soon as all have begun.
+        A call's rows begin when all rows of the calls before it have begun. `on_begin` is called when the
+        first of them has a slot, and what it raises ends the call. Equal pairs are asked once, also where they are rows of
+        other calls still under way. After an error that is no row's fault, no row begins: it is raised
+        by all calls.
         """
         async with self._turn:
-            on_begin()
+            async with self._slots:  # there is one now, and nobody else may take it
+                self._check()
+                on_begin()
             tasks = [row if isinstance(row, str) else await self._begin(row) for row in rows]
         await asyncio.gather(*(task for task in tasks if not isinstance(task, str)))
         return [failed_judgment(task) if isinstance(task, str) else task.result() for task in tasks]
@@ -43,6 +47,16 @@ class Feeder:
         task = self._asked.get(pair)
         if task is None:
             await self._slots.acquire()
+            self._check()
             task = self._asked[pair] = asyncio.create_task(judge_pair(self._engine, pair, self._policy))
-            task.add_done_callback(lambda _: self._slots.release())
+            task.add_done_callback(self._end)
         return task
+
+    def _end(self, task: asyncio.Task[Judgment]) -> None:
+        self._slots.release()
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure

@@ -1,4 +1,5 @@
 import asyncio
+import functools
 import gc
 from collections.abc import Sequence
 
@@ -112,7 +113,7 @@ def test_rows_start_in_the_order_in_which_they_were_given_the_earlier_unit_first
     asyncio.run(run())
 
 
-def test_a_unit_begins_when_all_rows_before_it_have_begun_and_may_refuse_to() -> None:
+def test_a_unit_begins_when_its_first_row_has_a_slot_and_may_refuse_to() -> None:
     begun: list[str] = []
 
     def refuse() -> None:
@@ -134,9 +135,11 @@ def test_a_unit_begins_when_all_rows_before_it_have_begun_and_may_refuse_to() ->
         assert begun == ["abc"]
         engine.open("b")
         await engine.wait_started(3)
-        await asyncio.wait([units[1]])
+        assert begun == ["abc"]
+        engine.open("c")
+        await engine.wait_started(4)
         assert begun == ["abc", "refused", "ghi"]
-        engine.open(*"acghi")
+        engine.open(*"aghi")
         judged = await asyncio.gather(*units, return_exceptions=True)
         assert isinstance(judged[1], ValueError)
         assert engine.started == list("abcghi")
@@ -189,6 +192,25 @@ def test_the_death_of_an_engine_is_raised_at_once_while_others_still_wait() -> N
         async with asyncio.timeout(10):
             with pytest.raises(EngineDiedError):
                 await feeder.judge(pairs("abx"))
+
+    asyncio.run(run())
+
+
+def test_after_the_death_of_an_engine_no_unit_begins() -> None:
+    """What had begun is what the engine may have died of."""
+    begun: list[str] = []
+
+    async def run() -> None:
+        engine = DyingEngine()
+        feeder = Feeder(engine, POLICY, 2)
+        calls = [
+            asyncio.create_task(feeder.judge(pairs(letters), functools.partial(begun.append, letters)))
+            for letters in ("ax", "cd", "ef")
+        ]
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(error) for error in ended] == [EngineDiedError] * 3
+        assert begun == ["ax"]
+        assert engine.started == ["a"]
 
     asyncio.run(run())
 
