@@ -36,6 +36,7 @@ class Running:
 
     def __init__(self, model: Path, dtype: str) -> None:
         self.exact = dtype == "float32"
+        self.tolerance = 1e-3 if self.exact else GoldenConfig().tolerance
         self.large = "smollm2" in model.name
         self.budget = 128 if self.large else BUDGET  # what its reasoning needs at most
         self._loop = asyncio.new_event_loop()
@@ -55,15 +56,24 @@ needs_avx512 = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module", params=["plain vocabulary", "demo model", pytest.param("awq", marks=needs_avx512)])
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A model without a token for `</think>`, and the demo model, which has one; that in AWQ int4, too."""
+@pytest.fixture(scope="module")
+def plain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model without a token for `</think>`."""
+    return build_tiny_model(tmp_path_factory.mktemp("plain"), think_tokens=False)
+
+
+@pytest.fixture(
+    scope="module",
+    params=["plain vocabulary", "bfloat16", "demo model", pytest.param("awq", marks=needs_avx512)],
+)
+def running(request: pytest.FixtureRequest, plain_model: Path) -> Iterator[Running]:
+    """The tiny model in two types, and the demo model, which has a token for `</think>`; that in AWQ int4, too."""
     if request.param == "awq":
         running = Running(request.getfixturevalue("demo_model") / "smollm2-135m-rank1-awq", "bfloat16")
     elif request.param == "demo model":
         running = Running(request.getfixturevalue("demo_model") / "smollm2-135m-rank1-bf16", "float32")
     else:
-        running = Running(build_tiny_model(tmp_path_factory.mktemp("plain"), think_tokens=False), "float32")
+        running = Running(plain_model, "bfloat16" if request.param == "bfloat16" else "float32")
     yield running
     running.run(running.engine.close())
 
@@ -75,16 +85,20 @@ def pairs(running: Running) -> list[Pair]:
 
 @pytest.mark.parametrize("finish", [Finish.CLOSED, Finish.COMPLETE])
 def test_every_row_is_judged_as_the_reference_would(running: Running, pairs: list[Pair], finish: Finish) -> None:
-    """Promise 8: the same reasoning and the same score, to 1e-3, finished or closed by force."""
+    """Promise 8: the same reasoning and the same score, to 1e-3 in float32, finished or closed by force."""
     budget = running.budget if finish is Finish.COMPLETE else 6
     judgments = running.judge(pairs, POLICY._replace(max_thinking_tokens=budget))
     expected = running.run(judge_all_as_reference(running.engine, pairs, budget))
+    compared = []
     for judgment, (finished, text, score) in zip(judgments, expected, strict=True):
         assert judgment.error is None
-        assert (judgment.finish is Finish.COMPLETE) == finished
-        assert judgment.trace == text
-        assert judgment.score == pytest.approx(score, abs=1e-3)
-    assert {judgment.finish for judgment in judgments} == {finish}
+        if running.exact or judgment.trace == text:  # a token that rounding decides otherwise gives another trace
+            assert (judgment.finish is Finish.COMPLETE) == finished
+            assert judgment.trace == text
+            assert judgment.score == pytest.approx(score, abs=running.tolerance)
+            compared.append(judgment.finish)
+    assert len(compared) > len(pairs) / 2
+    assert set(compared) == {finish} if running.exact else finish in compared
 
 
 @pytest.mark.parametrize("budget", [6, 24])
@@ -102,7 +116,7 @@ def test_a_trace_given_back_as_text_gets_the_score_that_it_got(
         if not complete or again.trace_tokens == found.trace_tokens:
             differences.append(abs((again.score or 0) - (found.score or 0)))
     assert len(differences) > len(pairs) / 2
-    assert max(differences) <= (1e-3 if running.exact else GoldenConfig().tolerance)
+    assert max(differences) <= running.tolerance
 
 
 def test_no_think_reads_the_verdict_after_empty_reasoning(running: Running, pairs: list[Pair]) -> None:
@@ -110,7 +124,7 @@ def test_no_think_reads_the_verdict_after_empty_reasoning(running: Running, pair
     prompt = RANK1_TEMPLATE.format(query=pairs[0].query, passage=pairs[0].passage) + "\n\n</think>"
     score = running.run(read_verdict(running.engine, prompt))
     assert (judgment.finish, judgment.trace, judgment.trace_tokens) == (Finish.NO_THINK, None, 0)
-    assert judgment.score == pytest.approx(score, abs=1e-3)
+    assert judgment.score == pytest.approx(score, abs=running.tolerance)
 
 
 def test_control_tokens_in_user_text_are_read_as_text(running: Running) -> None:
