@@ -30,9 +30,9 @@ class Feeder:
         """A judgment for each row, in order; a row that is a sentence fails with it.
 
         A call's rows begin when all rows of the calls before it have begun. `on_begin` is called when the
-        first of them has a slot, and what it raises ends the call. Equal pairs are asked once, also where they are rows of
-        other calls still under way. After an error that is no row's fault, no row begins: it is raised
-        by all calls.
+        first of them has a slot, and what it raises ends the call. Equal pairs are asked once, also where
+        they are rows of other calls still under way. An error that is no row's fault ends all calls: no
+        row begins after it.
         """
         async with self._turn:
             async with self._slots:  # there is one now, and nobody else may take it
