@@ -62,21 +62,19 @@ class Receipt(NamedTuple):
     `won` is whether this replica committed it: its judgments may have been there before, by another run
     or by a replica that died before it could say so.
 
-    A unit is passed over when its run was asked to stop: `idle_after` then counts the receipts that its
-    replica gave for other units, and nothing is under way in it.
+    A unit is passed over when its run was asked to stop before it began.
     """
 
     unit_id: str
     counts: Counts
     won: bool
     node: str
-    replica: str
     seconds: float
     sent_tokens: int = 0
     cached_tokens: int = 0
     storage_retries: int = 0
     failure: str | None = None
-    idle_after: int | None = None
+    passed_over: bool = False
 
 
 class JudgeUnits:
@@ -84,7 +82,7 @@ class JudgeUnits:
 
     def __init__(self, spec: JudgeSpec, node: str) -> None:
         self._check_versions(spec.versions)
-        self._spec, self._node, self._name = spec, node, uuid.uuid4().hex
+        self._spec, self._node = spec, node
         self._output = open_store(spec.output_url)
         self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
         self._deaths = count_deaths(self._output)
@@ -94,7 +92,6 @@ class JudgeUnits:
         self._replica = Replica(spec.config)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
-        self._given = 0
         self._told, self._told_retries = self._replica.usage(), 0
         self._go_on = may_go_on(self._output, spec.run_id)
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
@@ -108,8 +105,7 @@ class JudgeUnits:
         if self._go_on:
             with contextlib.suppress(_StoppedError):
                 return self._judge_in_turn(unit)
-        with self._turns.alone():
-            return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, idle_after=self._given)
+        return Receipt(unit.unit_id, Counts(), False, self._node, 0.0, passed_over=True)
 
     def _judge_in_turn(self, unit: Unit) -> Receipt:
         suspect = unit.unit_id in self._deaths
@@ -121,8 +117,6 @@ class JudgeUnits:
                 raise
             finally:
                 self._begun.pop(unit.unit_id, None)
-            with self._lock:
-                self._given += 1
             return receipt
 
     def _watch_lease(self) -> None:
@@ -135,20 +129,20 @@ class JudgeUnits:
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
         if not self._spec.redo and (found := find_committed(self._output, unit)):
-            return Receipt(unit.unit_id, found, False, self._node, self._name, 0.0)
+            return Receipt(unit.unit_id, found, False, self._node, 0.0)
         try:
             table, keep = self._rows.read(unit)
         except BadFileError as error:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
-            return Receipt(unit.unit_id, Counts(), False, self._node, self._name, 0.0, failure=str(error))
+            return Receipt(unit.unit_id, Counts(), False, self._node, 0.0, failure=str(error))
         judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
         seconds = time.monotonic() - self._begun.get(unit.unit_id, start)
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), seconds)
-        return Receipt(unit.unit_id, counts, won, self._node, self._name, seconds, *self._new_usage())
+        return Receipt(unit.unit_id, counts, won, self._node, seconds, *self._new_usage())
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | str]) -> list[Judgment]:
         if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:

@@ -3,8 +3,7 @@
 import gc
 import json
 import logging
-from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -71,7 +70,8 @@ def stream_units(
 ) -> Generator[Receipt]:
     """A receipt for each unit, as they come. Raises our own error where an actor raised one.
 
-    Ends early when the run was asked to stop, as soon as every replica is idle.
+    Units that are passed over, after the run was asked to stop, have none: all others do, so that
+    the end means that nothing is under way.
     """
     replicas = cluster.max_replicas or cluster.replicas
     tasks = deal_units(units, engine.max_num_seqs, replicas)
@@ -96,7 +96,10 @@ def stream_units(
     )
     rows: Any = iter(receipts.iter_rows())
     try:
-        yield from until_idle(_parse_receipt(row["receipt"]) for row in rows)
+        for row in rows:
+            receipt = _parse_receipt(row["receipt"])
+            if not receipt.passed_over:
+                yield receipt
     except ray.exceptions.RayError as error:
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
     finally:
@@ -119,23 +122,6 @@ def _log_progress() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     ours.addHandler(handler)
-
-
-def until_idle(receipts: Iterable[Receipt]) -> Iterator[Receipt]:
-    """The receipts of judged units, until every replica that was heard of is idle and all of its own are here.
-
-    Ray Data hands on whichever it sees first: that a replica is idle may be known before its last unit.
-    """
-    received: Counter[str] = Counter()
-    given: dict[str, int] = {}
-    for receipt in receipts:
-        if receipt.idle_after is None:
-            received[receipt.replica] += 1
-            yield receipt
-        else:
-            given[receipt.replica] = receipt.idle_after
-        if given and all(given.get(replica) == received[replica] for replica in received.keys() | given.keys()):
-            return
 
 
 def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
