@@ -265,11 +265,14 @@ def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
     left = len(work.pending) - judged.units
     if left <= 0:
         return
-    if lease.lost_to is not None:
-        raise RefusedError(f"{work.output.url}: another run took over: {lease.lost_to.holder()}. Nothing is lost.")
-    raise InterruptedJobError(
-        f"stopped on request: {judged.units} units were judged in this run, {left} are left. The same command goes on."
-    )
+    if lease.stopping and lease.lost_to is None:
+        raise InterruptedJobError(
+            f"stopped on request: {judged.units} units were judged in this run, {left} are left. "
+            "The same command goes on."
+        )
+    # The replicas look at the lease more often than this process: they alone may have seen a quick run.
+    other = f": {lease.lost_to.holder()}" if lease.lost_to else ", and has ended since"
+    raise RefusedError(f"{work.output.url}: another run took over{other}. Nothing is lost.")
 
 
 def _exit_code(summary: dict[str, Any]) -> int:
