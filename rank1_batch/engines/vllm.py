@@ -26,6 +26,13 @@ class VerdictTokens(NamedTuple):
     close_ids: tuple[int, ...]
 
 
+class Codec(NamedTuple):
+    """Text to token ids with nothing added, padded or cut, and token ids to text with nothing left out."""
+
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+
+
 class VllmEngine:
     """One vLLM engine, driven from the event loop on which it was built."""
 
@@ -34,8 +41,8 @@ class VllmEngine:
         self.begin_ids: Sequence[int] = find_begin_ids(tokenizer)
         self.control: ControlTokens = build_control_tokens(find_control_tokens(tokenizer))
         self.prompt_tokens = self.cached_tokens = 0
-        self._llm, self._tokenizer = llm, tokenizer
-        self._encode = build_encoder(tokenizer)
+        self._llm = llm
+        self._codec = build_codec(tokenizer)
         self._tokens = find_verdict_tokens(tokenizer)
         self._names = itertools.count()
         self._reason_params = _reason_params(self._tokens)
@@ -43,7 +50,7 @@ class VllmEngine:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, with nothing added; control tokens in it become their ids."""
-        return self._encode(text)
+        return self._codec.encode(text)
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
         """Greedy tokens up to `</think>`, the model's own end of text, or `max_tokens`."""
@@ -93,19 +100,16 @@ class VllmEngine:
     def _reasoning(self, ids: list[int], finish_reason: str) -> Reasoning:
         complete = finish_reason == "stop" and ids[-1:] == list(self._tokens.close_ids)
         ended = ids[:-1] if finish_reason == "stop" else ids
-        return Reasoning(ids, self._decode(ended), len(ids), complete)
+        return Reasoning(ids, self._codec.decode(ended), len(ids), complete)
 
     def _reasoning_by_text(self, ids: list[int], text: str, stop_reason: object) -> Reasoning:
         """For a vocabulary that spells `</think>` in several tokens: the engine stops at the string."""
         complete = stop_reason == THINK_END
         count = len(ids)
-        if complete and self._decode(ids) != text + THINK_END:
+        if complete and self._codec.decode(ids) != text + THINK_END:
             # The token that ends `</think>` carries more text: take the shortest spelling instead.
             ids = self.encode(text + THINK_END)
         return Reasoning(ids, text, count, complete)
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
 
 
 async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: dict[str, str]) -> VllmEngine:
@@ -132,17 +136,23 @@ async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: 
     return built
 
 
-def build_encoder(tokenizer: Any) -> Callable[[str], list[int]]:
-    """Text to ids, with nothing added, padded or cut."""
+def build_codec(tokenizer: Any) -> Codec:
+    """What turns text into ids and back."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:  # Mistral's own tokenizers
-        return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
+        return Codec(
+            lambda text: list(tokenizer.encode(text, add_special_tokens=False)),
+            lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False)),
+        )
     # A copy of our own, since a tokenizer.json may ask for padding, and others may change the shared one.
     # Less than half the time of the wrapper, which makes a BatchEncoding of it; "fast" leaves out where tokens lie.
     own = type(backend).from_str(backend.to_str())
     own.no_padding()
     own.no_truncation()
-    return lambda text: list(own.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+    return Codec(
+        lambda text: list(own.encode_batch_fast([text], add_special_tokens=False)[0].ids),
+        lambda ids: str(own.decode(ids, skip_special_tokens=False)),
+    )
 
 
 def find_verdict_tokens(tokenizer: Any) -> VerdictTokens:

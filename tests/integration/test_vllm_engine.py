@@ -137,7 +137,7 @@ def test_control_tokens_in_user_text_are_read_as_text(running: Running) -> None:
     sent = running.run(sent_prompt(running.engine, Pair("red", attack)))
     if len(control) == 3:
         assert not control & set(sent[:-tail])
-    assert running.engine._tokenizer.decode(sent).startswith("Determine if")
+    assert running.engine._llm.get_tokenizer().decode(sent).startswith("Determine if")
 
 
 def test_a_passage_too_long_is_cut_and_the_prompt_keeps_its_end(running: Running) -> None:
@@ -145,7 +145,7 @@ def test_a_passage_too_long_is_cut_and_the_prompt_keeps_its_end(running: Running
     assert judgment.passage_truncated
     assert judgment.error is None
     sent = running.run(sent_prompt(running.engine, Pair("red", "stone river " * 5000)))
-    assert running.engine._tokenizer.decode(sent).endswith("<think>")
+    assert running.engine._llm.get_tokenizer().decode(sent).endswith("<think>")
     assert len(sent) < CONTEXT
 
 
@@ -175,7 +175,7 @@ async def judge_as_reference(engine: VllmEngine, pair: Pair, budget: int) -> tup
     """
     prompt = RANK1_TEMPLATE.format(query=pair.query, passage=pair.passage)
     # The logprobs of a large vocabulary for every token take minutes: there, the verdict's alone.
-    logprobs = -1 if len(engine._tokenizer) < 1000 else None
+    logprobs = -1 if len(engine._llm.get_tokenizer()) < 1000 else None
     stop = ["</think> true", "</think> false"]
     output = await ask(engine, prompt, max_tokens=budget, stop=stop, logprobs=logprobs)
     text, mark, _ = output.text.partition("</think>")
@@ -197,7 +197,7 @@ async def ask(engine: VllmEngine, prompt: str, **settings: Any) -> Any:
     from vllm import SamplingParams
 
     params = SamplingParams(**{"temperature": 0.0, "logprobs": -1, "skip_special_tokens": False, **settings})
-    tokens = {"type": "token", "prompt_token_ids": engine._tokenizer.encode(prompt)}
+    tokens = {"type": "token", "prompt_token_ids": engine._llm.get_tokenizer().encode(prompt)}
     async for output in engine._llm.generate(tokens, params, f"reference-{uuid.uuid4()}"):
         result = output
     if result.outputs[0].stop_reason in settings.get("stop", []):
@@ -207,7 +207,9 @@ async def ask(engine: VllmEngine, prompt: str, **settings: Any) -> Any:
 
 def formula(engine: VllmEngine, logprobs: dict[int, Any]) -> float:
     """exp(true) / (exp(true) + exp(false)), as the reference computes it."""
-    true, false = (engine._tokenizer.encode(word, add_special_tokens=False)[0] for word in (" true", " false"))
+    true, false = (
+        engine._llm.get_tokenizer().encode(word, add_special_tokens=False)[0] for word in (" true", " false")
+    )
     up, down = math.exp(logprobs[true].logprob), math.exp(logprobs[false].logprob)
     return up / (up + down)
 
