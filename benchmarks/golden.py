@@ -3,7 +3,8 @@
     python -m benchmarks.golden
 
 The demo model in float32 reasons about some pairs of NovelEval. The same traces are then judged by it
-again in another order and one at a time, in bfloat16, and rounded to int4.
+again in another order and one at a time, in bfloat16, and rounded to int4: the weights unpacked, in float32,
+and, where the CPU has AVX-512, by vLLM's AWQ kernel.
 """
 
 import gc
@@ -16,6 +17,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from rank1_batch.config import RerankConfig, load_config
+from rank1_batch.demo import has_int4_kernels
 from rank1_batch.judging import Finish, Judgment, Pair
 from rank1_batch.replica import Replica
 
@@ -43,7 +45,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         unpack_awq(awq, Path(folder) / "awq")
         rounded = settings("model=custom", f"model.name={folder}/awq", "model.max_model_len=2048")
-        tell("with weights rounded to int4, in float32", judged, judge_again(rounded, given))
+        unpacked = judge_again(rounded, given)
+    tell("with weights rounded to int4, in float32", judged, unpacked)
+    if has_int4_kernels():
+        second = Replica(load_config(["model=demo", *SETTINGS]))
+        packed = second.judge_given(given)
+        tell("as AWQ int4, by vLLM's kernel in bfloat16", judged, packed)
+        tell("the same, from the weights rounded to int4, in float32", unpacked, packed)
+        tell("the same, from itself, the other way round and one at a time", packed, one_by_one(second, given))
+        second.close()
 
 
 def settings(*overrides: str) -> RerankConfig:

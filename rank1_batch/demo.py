@@ -40,10 +40,15 @@ def main(argv: Sequence[str]) -> int:
 
 def choose_model(console: Console) -> str:
     """The int4 model where vLLM's CPU kernels can run it, else the one that it was made from."""
-    if "avx512f" in Path("/proc/cpuinfo").read_text():
+    if has_int4_kernels():
         return "demo"
     console.print("This CPU has no AVX-512, which int4 needs on CPUs: the demo model runs unquantised.\n")
     return "demo_full"
+
+
+def has_int4_kernels() -> bool:
+    """Whether vLLM can compute in int4 on this CPU."""
+    return "avx512f" in Path("/proc/cpuinfo").read_text()
 
 
 def show_results(console: Console, settings: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 
 from rank1_batch.config import GoldenConfig
+from rank1_batch.demo import has_int4_kernels
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.errors import RowError
 from rank1_batch.feeding import Feeder
@@ -51,9 +52,7 @@ class Running:
         return self.run(Feeder(self.engine, policy, 16).judge(pairs))
 
 
-needs_avx512 = pytest.mark.skipif(
-    "avx512f" not in Path("/proc/cpuinfo").read_text(), reason="vLLM's int4 kernels for CPUs need AVX-512"
-)
+needs_avx512 = pytest.mark.skipif(not has_int4_kernels(), reason="vLLM's int4 kernels for CPUs need AVX-512")
 
 
 @pytest.fixture(scope="module")
