@@ -1,6 +1,7 @@
 """The job from end to end: plan, judge, finish. Every stage can be killed and begun again."""
 
 import json
+import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -139,16 +140,16 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
     spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
     progress = JobProgress(console, total, len(work.units), before, done)
-    judged, start, first = Judged(), time.monotonic(), None
+    judged, start, first = Judged(), time.monotonic(), math.inf
     receipts = stream_units(work.pending, spec, config.cluster, config.engine)
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
         for receipt in receipts:
-            first = first or time.monotonic() - receipt.seconds
+            first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)
-            progress.add(receipt.counts, receipt.seconds)
+            progress.add(receipt.counts, receipt.began)
             _check_error_rate(progress.counts, total, config.output.max_error_rate)
     _check_all_judged(work, judged, lease)
-    load_s = (first or start) - start
+    load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
 

@@ -1,6 +1,7 @@
 """What a person sees while a job runs: a bar and the counts on a terminal, a plain line now and then elsewhere."""
 
 import datetime as dt
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,31 +32,33 @@ class JobProgress:
         self._console = console
         self._total_rows, self._total_units = total_rows, total_units
         self._units = units_before
-        self._recent: list[_Moment] = []
+        self._recent = [_Moment(math.inf, before.rows, before.trace_tokens)]
+        self._from_start = True
         self.counts = before
 
-    def add(self, counts: Counts, seconds: float) -> None:
-        """One more unit was judged, in so many seconds: count it."""
+    def add(self, counts: Counts, began: float) -> None:
+        """One more unit was judged, begun at that time of `time.monotonic()`: count it."""
         now = time.monotonic()
-        if not self._recent:
-            self._recent.append(_Moment(now - seconds, self.counts.rows, self.counts.trace_tokens))
+        if self._from_start:  # the first that is judged need not be the first that was begun
+            self._recent[0] = self._recent[0]._replace(time_s=min(began, self._recent[0].time_s))
         self.counts = add_counts(self.counts, counts)
         self._units += 1
         self._recent.append(_Moment(now, self.counts.rows, self.counts.trace_tokens))
         while self._recent[1].time_s < now - RATE_WINDOW_S:
             self._recent.pop(0)
+            self._from_start = False
         self._print_now_and_then()
 
     def tokens_per_s(self) -> float:
         """Tokens generated a second, over the last minute."""
-        if not self._recent:
+        if len(self._recent) == 1:
             return 0.0
         first, last = self._recent[0], self._recent[-1]
         return (last.tokens - first.tokens) / max(last.time_s - first.time_s, 1e-9)
 
     def remaining_s(self) -> float | None:
         """Seconds to the end at the rate of the last minute; None where nothing is known yet."""
-        if not self._recent or self._recent[-1].rows == self._recent[0].rows:
+        if self._recent[-1].rows == self._recent[0].rows:
             return None
         first, last = self._recent[0], self._recent[-1]
         return (self._total_rows - last.rows) * (last.time_s - first.time_s) / (last.rows - first.rows)
@@ -85,7 +88,7 @@ class JobProgress:
         """The bar, and the state below it, which may take two lines on a narrow terminal."""
         picture = Table.grid(expand=True)
         picture.add_row(ProgressBar(self._total_rows, self.counts.rows))
-        picture.add_row(Text(self.line() if self._recent else LOADING))
+        picture.add_row(Text(self.line() if len(self._recent) > 1 else LOADING))
         return picture
 
     def _print_now_and_then(self) -> None:

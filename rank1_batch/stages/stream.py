@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -54,15 +55,16 @@ class JudgeActor:
         """`batch["units"]` holds a list of units as one JSON text, the answer's `receipt` a text for each."""
         units = [Unit(*unit) for unit in json.loads(str(batch["units"][0]))]
         with ThreadPoolExecutor(len(units)) as pool:
-            return {"receipt": list(pool.map(self._answer, units))}
+            answers = list(pool.map(self._answer, units))
+        return {"receipt": [_to_text(answer) for answer in answers]}
 
-    def _answer(self, unit: Unit) -> str:
+    def _answer(self, unit: Unit) -> Receipt | Rank1BatchError:
         try:
             if self._refusal is not None:
                 raise self._refusal
-            return json.dumps(self._judge(unit))
+            return self._judge(unit)
         except Rank1BatchError as error:
-            return json.dumps({"error": type(error).__name__, "message": str(error)})
+            return error
 
 
 def stream_units(
@@ -148,6 +150,13 @@ def _count_pairs(units: Iterable[Unit]) -> int:
     return sum(unit.pairs for unit in units)
 
 
+def _to_text(answer: Receipt | Rank1BatchError) -> str:
+    """A receipt, or an error in its place, on its way to the driver. `began` travels as an age: clocks differ."""
+    if isinstance(answer, Rank1BatchError):
+        return json.dumps({"error": type(answer).__name__, "message": str(answer)})
+    return json.dumps(answer._replace(began=time.monotonic() - answer.began))
+
+
 def _parse_receipt(text: str) -> Receipt:
     """The receipt of a unit. Raises the error that a replica sent in its place."""
     found = json.loads(text)
@@ -155,7 +164,8 @@ def _parse_receipt(text: str) -> Receipt:
         kind, message = ERRORS[found["error"]], found["message"]
         raise kind([message]) if issubclass(kind, SettingsError) else kind(message)
     unit_id, counts, *rest = found
-    return Receipt(unit_id, Counts(*counts), *rest)
+    receipt = Receipt(unit_id, Counts(*counts), *rest)
+    return receipt._replace(began=time.monotonic() - receipt.began)
 
 
 def _first_line(error: BaseException) -> str:

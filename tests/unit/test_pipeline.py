@@ -1,6 +1,7 @@
-"""How a run that did not judge everything says why."""
+"""What a run makes of its receipts, and how one that did not judge everything says why."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from rank1_batch.errors import InterruptedJobError, RefusedError
 from rank1_batch.lease import Timing, hold_lease
 from rank1_batch.manifest import Counts
 from rank1_batch.pipeline import Work, judge
+from rank1_batch.stages.finish import Judged
+from rank1_batch.stages.judge import Receipt
 from rank1_batch.storage import Store, open_store
 from rank1_batch.units import Unit
 
@@ -24,12 +27,11 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "judged"))
 
 
-@pytest.fixture(autouse=True)
-def all_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replicas that were told to stop before they began anything."""
+def answer(monkeypatch: pytest.MonkeyPatch, receipts: Sequence[Receipt]) -> None:
+    """These come back from the replicas; of all other units they were told to stop before they began them."""
 
-    def stream_units(*_: Any) -> Iterator[Any]:
-        yield from ()
+    def stream_units(*_: Any) -> Iterator[Receipt]:
+        yield from receipts
 
     monkeypatch.setattr("rank1_batch.stages.stream.stream_units", stream_units)
 
@@ -38,23 +40,37 @@ def hold(store: Store, *, takeover: bool = False) -> Any:
     return hold_lease(store, lambda _: None, takeover=takeover, timing=SELDOM)
 
 
-def judge_one_unit(store: Store, lease: Any) -> None:
-    unit = Unit("unit", "0.parquet", "etag", 0, 1, 1)
-    work = Work("pairs", store, [unit], [unit], [unit], [], [], 0.0)
+def judge_two_units(store: Store, lease: Any) -> Judged:
+    units = [Unit(name, "0.parquet", "etag", 0, 1, 1) for name in ("first", "second")]
+    work = Work("pairs", store, units, units, units, [], [], 0.0)
     config = load_config(["model=custom", "model.name=none", "input.path=pairs", f"output.path={store.url}"])
-    judge(work, config, Console(quiet=True), Counts(), lease)
+    return judge(work, config, Console(quiet=True), Counts(), lease)
 
 
-def test_a_run_that_was_asked_to_stop_says_what_is_left(store: Store) -> None:
+def test_judging_begins_with_the_first_unit_that_is_begun_also_where_another_is_done_first(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    began = {"second": now + 50, "first": now + 20}
+    answer(monkeypatch, [Receipt(name, Counts(rows=1), True, "node", at) for name, at in began.items()])
+    with hold(store) as lease:
+        assert judge_two_units(store, lease).load_s == pytest.approx(20, abs=1)
+
+
+def test_a_run_that_was_asked_to_stop_says_what_is_left(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer(monkeypatch, [Receipt("first", Counts(rows=1), True, "node", time.monotonic())])
     with hold(store) as lease:
         lease.stop()
-        with pytest.raises(InterruptedJobError, match=r"0 units were judged in this run, 1 are left"):
-            judge_one_unit(store, lease)
+        with pytest.raises(InterruptedJobError, match=r"1 units were judged in this run, 1 are left"):
+            judge_two_units(store, lease)
 
 
-def test_a_run_whose_replicas_alone_saw_the_other_one_was_not_asked_to_stop(store: Store) -> None:
+def test_a_run_whose_replicas_alone_saw_the_other_one_was_not_asked_to_stop(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer(monkeypatch, [])
     with hold(store) as lease:
         with hold(store, takeover=True):
             pass
         with pytest.raises(RefusedError, match=r"another run took over, and has ended since"):
-            judge_one_unit(store, lease)
+            judge_two_units(store, lease)

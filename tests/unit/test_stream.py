@@ -1,8 +1,17 @@
+import json
 import math
+import time
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rank1_batch.manifest import Counts
+from rank1_batch.stages import stream
+from rank1_batch.stages.judge import Receipt
 from rank1_batch.stages.stream import (
     LEAST_TASKS_IN_FLIGHT,
     MOST_TASKS_IN_FLIGHT,
@@ -10,6 +19,7 @@ from rank1_batch.stages.stream import (
     TASK_ROWS,
     TASK_UNITS,
     TASKS_A_REPLICA,
+    JudgeActor,
     deal_units,
     tasks_in_flight,
 )
@@ -53,3 +63,24 @@ def test_enough_rows_are_in_flight_and_a_few_tasks_at_least(max_num_seqs: int, t
     tasks = tasks_in_flight(max_num_seqs, task_pairs)
     assert LEAST_TASKS_IN_FLIGHT <= tasks <= MOST_TASKS_IN_FLIGHT
     assert tasks == MOST_TASKS_IN_FLIGHT or tasks * max(1, task_pairs) >= ROWS_IN_FLIGHT * max_num_seqs
+
+
+def test_a_unit_that_waited_for_others_of_its_task_is_that_much_older_when_it_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class TakesItsPairsForSeconds:
+        def __init__(self, *_: Any) -> None: ...
+
+        def __call__(self, unit: Unit) -> Receipt:
+            began = time.monotonic()
+            time.sleep(unit.pairs)
+            return Receipt(unit.unit_id, Counts(), True, "node", began)
+
+    monkeypatch.setattr(stream, "JudgeUnits", TakesItsPairsForSeconds)
+    monkeypatch.setattr(stream, "_spare_collector", lambda: None)  # it is this process's, too
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
+    spec: Any = None
+    units = units_of([0, 1])
+    answer = JudgeActor(spec)({"units": [json.dumps(units)]})
+    ages = [json.loads(text)[Receipt._fields.index("began")] for text in answer["receipt"]]
+    assert ages == pytest.approx([1, 1], abs=0.5)
