@@ -1,6 +1,6 @@
 import json
 import math
-import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,19 +68,22 @@ def test_enough_rows_are_in_flight_and_a_few_tasks_at_least(max_num_seqs: int, t
 def test_a_unit_that_waited_for_others_of_its_task_is_that_much_older_when_it_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    clock = 0.0
+
     class TakesItsPairsForSeconds:
         def __init__(self, *_: Any) -> None: ...
 
         def __call__(self, unit: Unit) -> Receipt:
-            began = time.monotonic()
-            time.sleep(unit.pairs)
+            nonlocal clock
+            began, clock = clock, clock + unit.pairs
             return Receipt(unit.unit_id, Counts(), True, "node", began)
 
     monkeypatch.setattr(stream, "JudgeUnits", TakesItsPairsForSeconds)
+    monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(stream, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))  # one after the other
     monkeypatch.setattr(stream, "_spare_collector", lambda: None)  # it is this process's, too
     monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
     spec: Any = None
-    units = units_of([0, 1])
-    answer = JudgeActor(spec)({"units": [json.dumps(units)]})
+    answer = JudgeActor(spec)({"units": [json.dumps(units_of([2, 3]))]})
     ages = [json.loads(text)[Receipt._fields.index("began")] for text in answer["receipt"]]
-    assert ages == pytest.approx([1, 1], abs=0.5)
+    assert ages == [5, 3]
