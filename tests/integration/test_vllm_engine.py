@@ -206,9 +206,8 @@ async def ask(engine: VllmEngine, prompt: str, **settings: Any) -> Any:
 
 def formula(engine: VllmEngine, logprobs: dict[int, Any]) -> float:
     """exp(true) / (exp(true) + exp(false)), as the reference computes it."""
-    true, false = (
-        engine._llm.get_tokenizer().encode(word, add_special_tokens=False)[0] for word in (" true", " false")
-    )
+    tokenizer = engine._llm.get_tokenizer()
+    true, false = (tokenizer.encode(word, add_special_tokens=False)[0] for word in (" true", " false"))
     up, down = math.exp(logprobs[true].logprob), math.exp(logprobs[false].logprob)
     return up / (up + down)
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from rank1_batch.engines.vllm import (
-    VerdictTokens,
     build_codec,
     find_begin_ids,
     find_control_tokens,
@@ -24,16 +23,14 @@ def tokenizer() -> Any:
 def test_the_verdicts_and_the_end_of_reasoning_are_found(tokenizer: Any) -> None:
     tokens = find_verdict_tokens(tokenizer)
     assert tokenizer.convert_ids_to_tokens([tokens.true_id, tokens.false_id]) == ["Ġtrue", "Ġfalse"]
-    assert tokens == VerdictTokens(tokens.true_id, tokens.false_id, (tokenizer.convert_tokens_to_ids("</think>"),))
+    assert tokenizer.convert_ids_to_tokens(tokens.close_ids) == ["</think>"]
     assert len(find_verdict_tokens(build_tokenizer(think_tokens=False)).close_ids) > 1
     assert find_control_tokens(tokenizer) == {"<think>", "</think>", "<|endoftext|>"}
 
 
 def test_a_tokenizer_that_spells_a_verdict_in_several_tokens_is_refused() -> None:
-    letters = build_letters()
-    refused = pytest.raises(SettingsError, match=r"one token: ' true' is 5 tokens, ' false' is 6 tokens")
-    with refused:
-        find_verdict_tokens(letters)
+    with pytest.raises(SettingsError, match=r"one token: ' true' is 5 tokens, ' false' is 6 tokens"):
+        find_verdict_tokens(build_letters())
 
 
 def test_what_stands_before_every_text_is_found(tokenizer: Any) -> None:
