@@ -13,7 +13,7 @@ model: setup ## build the demo model (once)
 	@$(PY) tools/demo_model/build.py
 
 demo: model ## judge a small data set with a toy model, on this machine
-	@$(PY) -m jobs.demo $(ARGS)
+	@$(PY) examples/demo.py $(ARGS)
 
 test: check model ## all checks, then all tests
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -66,7 +66,7 @@ def build_input(folder: Path) -> None:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from tests.tiny_model import WORDS, build_tokenizer
+    from tests.support.tiny_model import WORDS, build_tokenizer
 
     tokenizer = build_tokenizer(think_tokens=True)
     tokenizer.save_pretrained(folder / "model")
@@ -114,7 +114,7 @@ def read_prompts(folder: Path) -> list[str]:
     """The prompts of all rows."""
     import pyarrow.parquet as pq
 
-    from rank1_batch.prompts import RANK1_TEMPLATE
+    from rank1_batch.judging.prompts import RANK1_TEMPLATE
 
     rows = pq.read_table(folder / "pairs" / "0.parquet").to_pylist()
     return [RANK1_TEMPLATE.format(query=row["query"], passage=row["passage"]) for row in rows]
@@ -123,7 +123,7 @@ def read_prompts(folder: Path) -> list[str]:
 def run_raw(folder: Path) -> dict[str, Any]:
     """Both requests of every row on an AsyncLLM, all rows enqueued at once."""
     from rank1_batch.engines.vllm import build_vllm_engine
-    from rank1_batch.parsing import close_reasoning
+    from rank1_batch.judging.closing import close_reasoning
 
     async def run() -> dict[str, Any]:
         model = {"model": str(folder / "model"), "dtype": "float32", "max_model_len": CONTEXT}
@@ -160,7 +160,7 @@ def run_reference(folder: Path) -> dict[str, Any]:
     os.environ.update(ENV)
     from vllm import LLM, SamplingParams
 
-    from rank1_batch.parsing import close_reasoning
+    from rank1_batch.judging.closing import close_reasoning
 
     llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **ENGINE)
     tokenizer = llm.get_tokenizer()
@@ -187,7 +187,7 @@ def run_ray_data_llm(folder: Path) -> dict[str, Any]:
     import ray
     from ray.data.llm import build_processor, vLLMEngineProcessorConfig
 
-    from rank1_batch.parsing import close_reasoning
+    from rank1_batch.judging.closing import close_reasoning
 
     ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": ENV})
     common = {"temperature": 0.0, "skip_special_tokens": False}

@@ -16,12 +16,18 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measuring import DEPTH, run_job, write_pairs
-from rank1_batch.config import load_config
-from rank1_batch.manifest import SUCCESS_PATH, Counts, build_fingerprint, claim_output, commit_unit, write_plan
-from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, JUDGMENT_TYPES, QUERY_ID, ROW, UNIT_ID
-from rank1_batch.stages.plan import open_input, plan_units
-from rank1_batch.storage import open_store, write_bytes
-from rank1_batch.units import Unit
+from rank1_batch.columns import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, QUERY_ID, ROW, UNIT_ID
+from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.output.commits import commit_unit
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.fingerprint import build_fingerprint, claim_output
+from rank1_batch.output.judgments import JUDGMENT_TYPES
+from rank1_batch.output.layout import SUCCESS_PATH
+from rank1_batch.output.plan import write_plan
+from rank1_batch.pairs.inputs import open_input
+from rank1_batch.pairs.units import Unit
+from rank1_batch.settings import load_config
+from rank1_batch.storage.store import open_store, write_bytes
 
 PASSAGE_WORDS = 80
 FORMATS = "format=[tevatron,st_pairs,qrels]"

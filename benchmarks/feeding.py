@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from rank1_batch.config import load_config
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
-from rank1_batch.feeding import Feeder
-from rank1_batch.judging import Finish, Pair, Policy, PolicyKind
-from rank1_batch.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.records import Finish, Pair, Policy, PolicyKind
+from rank1_batch.replica.feeder import Feeder
+from rank1_batch.settings import load_config
 
 NOVELEVAL = Path(__file__).parents[1] / "examples" / "noveleval" / "pairs"
 DEMO = ["model=demo_full", "policy.max_thinking_tokens=100"]

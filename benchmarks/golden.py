@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from rank1_batch.config import RerankConfig, load_config
-from rank1_batch.demo import has_int4_kernels
-from rank1_batch.judging import Finish, Judgment, Pair
-from rank1_batch.replica import Replica
+from rank1_batch.engines.build import has_int4_kernels
+from rank1_batch.judging.records import Finish, Judgment, Pair
+from rank1_batch.replica.loop import Replica
+from rank1_batch.settings import RerankConfig, load_config
 
 ROOT = Path(__file__).parents[1]
 PAIRS, BUDGET = 32, 48

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from rank1_batch.config import InputConfig
-from rank1_batch.stages.plan import open_input, plan_units
-from tests.seaweed import KEY, SECRET, run_seaweed
-from tests.tiny_model import tiny_pairs
+from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.pairs.inputs import open_input
+from rank1_batch.settings import InputConfig
+from tests.support.seaweed import KEY, SECRET, run_seaweed
+from tests.support.tiny_model import tiny_pairs
 
 
 def main(argv: Sequence[str]) -> None:

@@ -17,15 +17,18 @@ from contextlib import nullcontext
 
 import pyarrow as pa
 
-from rank1_batch.cluster import connect
-from rank1_batch.config import ClusterConfig, EngineConfig
-from rank1_batch.judging import Finish, Judgment
-from rank1_batch.manifest import Counts, commit_unit, read_plan, write_plan
-from rank1_batch.schema import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, ROW, build_judgments
-from rank1_batch.stages.rank import rank_here, rank_units
-from rank1_batch.stages.rank_cluster import rank_on_cluster
-from rank1_batch.storage import Store, open_store
-from rank1_batch.units import Unit
+from rank1_batch.cluster.connect import connect
+from rank1_batch.cluster.rank import rank_on_cluster
+from rank1_batch.columns import CANDIDATE, DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, QUERY_ID, ROW
+from rank1_batch.judging.records import Finish, Judgment
+from rank1_batch.output.commits import commit_unit
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.judgments import build_judgments
+from rank1_batch.output.plan import read_plan, write_plan
+from rank1_batch.output.ranking import rank_here, rank_units
+from rank1_batch.pairs.units import Unit
+from rank1_batch.settings import ClusterConfig, EngineConfig
+from rank1_batch.storage.store import Store, open_store
 
 DEPTH = 100
 UNIT_ROWS = 250

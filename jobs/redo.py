@@ -2,8 +2,8 @@
 
 import sys
 
-from rank1_batch.cli import main_redo
-from rank1_batch.command import end
+from rank1_batch.cli.command import end
+from rank1_batch.jobs.redo.command import main
 
 if __name__ == "__main__":
-    end(main_redo(sys.argv[1:]))
+    end(main(sys.argv[1:]))

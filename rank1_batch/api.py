@@ -6,11 +6,13 @@ from typing import Self
 
 import pyarrow as pa
 
-from rank1_batch.config import load_config
+from rank1_batch.cli.compose import list_choices
+from rank1_batch.columns import UNIT_ID
 from rank1_batch.errors import SettingsError
-from rank1_batch.replica import Replica
-from rank1_batch.schema import UNIT_ID, build_judgments, find_layout, flatten, read_pairs
-from rank1_batch.settings import list_choices
+from rank1_batch.output.judgments import build_judgments
+from rank1_batch.pairs.layout import find_layout, flatten, read_pairs
+from rank1_batch.replica.loop import Replica
+from rank1_batch.settings import load_config
 
 
 class Reranker:

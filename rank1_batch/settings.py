@@ -1,199 +1,259 @@
-"""Typed settings of any job: Hydra composes `conf/` and the command line into a dataclass.
+"""The settings of the main job: their types, and what is checked before anything is spent.
 
-A job's settings are a dataclass of plain values, or of groups that are dataclasses themselves, and a
-file `conf/<job>.yaml` that extends it. All problems are told at once, each in one sentence. A choice is
-a file under `conf/`, or a user's own YAML file anywhere: `prompt=my/prompt.yaml`.
+Past `load_config` the code sees these dataclasses only. Choices are YAML; the types are here.
 """
 
-import contextlib
-import difflib
+import os.path
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_origin
+from typing import Any
 
-import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.config_store import ConfigStore
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING
 
-from rank1_batch.errors import SettingsError
+from rank1_batch.cli.compose import load_settings
+from rank1_batch.columns import OPTIONAL, REQUIRED, RESERVED
+from rank1_batch.judging.prompts import QUERY_SLOT, check_template
+from rank1_batch.judging.records import Policy, PolicyKind
 
-T = TypeVar("T")
-OWN_CHOICE = "file_of_your_own"
-"""The name under which Hydra knows a user's own file."""
+ENGINE_KINDS = ("vllm", "scripted")
+
+COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
+
+LEAST_THINKING_TOKENS = 1
 
 
-def load_settings(
-    overrides: Sequence[str],
-    job: str,
-    schema: type[T],
-    check: Callable[[T], list[str]],
-    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None,
-) -> T:
-    """The settings of a job for a list of Hydra overrides.
+@dataclass
+class ModelConfig:
+    """A checkpoint: a Hugging Face id or a folder. `quantization` None reads the checkpoint's own."""
 
-    `check` says what is wrong with them, one sentence a problem; `restore` fills in what another run
-    recorded. Raises SettingsError with every problem found.
+    name: str = MISSING
+    revision: str | None = None
+    dtype: str = "auto"
+    max_model_len: int = MISSING
+    quantization: str | None = None
+    trust_remote_code: bool = False
+
+
+@dataclass
+class EngineConfig:
+    """The engine of one replica. `args` are the engine's own names; `gpus` is also tensor parallel."""
+
+    kind: str = "vllm"
+    gpus: int = 1
+    cpus: float = 1.0
+    max_num_seqs: int = 256
+    max_num_batched_tokens: int = 8192
+    args: dict[str, Any] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class PromptConfig:
+    """A prompt with a name: `template` has `{query}` and `{passage}`, `dataset_prompt` the query's slot."""
+
+    id: str = MISSING
+    version: int = 1
+    template: str = MISSING
+    dataset_prompt: str | None = None
+
+
+@dataclass
+class PolicyConfig:
+    """How to ask. `full`: reason up to `max_thinking_tokens`; `no_think`: read the verdict at once."""
+
+    kind: PolicyKind = PolicyKind.FULL
+    max_thinking_tokens: int = 8192
+
+
+@dataclass
+class InputConfig:
+    """Pairs as Parquet: one path or several (file, folder or glob). `columns`: our name → the file's."""
+
+    path: Any = MISSING
+    columns: dict[str, str] = field(default_factory=dict)
+    keep: list[str] = field(default_factory=list)
+    on_bad_file: str = "fail"
+    unit_rows: int | None = None
+
+
+@dataclass
+class OutputConfig:
+    """Where judgments go, and the share of failed rows (0 to 1) past which the job ends."""
+
+    path: str = MISSING
+    max_error_rate: float = 0.01
+
+
+@dataclass
+class ClusterConfig:
+    """Where to run: a local Ray by default. `replicas` engines, or as many as fit up to `max_replicas`."""
+
+    address: str | None = None
+    replicas: int = 1
+    max_replicas: int | None = None
+
+
+@dataclass
+class GateLimits:
+    """Shares of rows, 0 to 1, that are the most (`true_least`: the least) of a healthy job; None checks nothing.
+
+    `saturated` counts scores within 1e-6 of 0 or 1, `stray` verdicts that give less than half of the
+    probability to true and false together.
     """
-    config = compose_settings(overrides, job, schema)
-    if restore is not None:
-        config = restore(config, overrides)
-    with _naming_own_files(overrides):
-        settings = _build_settings(config, schema)
-        if not isinstance(settings, schema):
-            raise TypeError(f"conf/{job}.yaml does not extend {schema.__name__}")
-        problems = check(settings)
-        if problems:
-            raise SettingsError(problems)
-        return settings
+
+    errors: float | None = None
+    closed: float | None = None
+    truncated: float | None = None
+    saturated: float | None = None
+    stray: float | None = None
+    true_least: float | None = None
+    true_most: float | None = None
 
 
-def compose_settings(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
-    """The composed settings before they are checked. Raises SettingsError for a key or choice that is not there."""
-    ConfigStore.instance().store(name=f"{job}_schema", node=schema)
-    _store_own_files(overrides)
-    with _naming_own_files(overrides):
-        config = _compose([_hydra_override(text, schema) for text in overrides], job, schema)
-        # A plus sign adds a key that no dataclass has, and nothing would ever read it.
-        unknown = [_explain_key(key, schema) for key in _find_unknown_keys(config, schema)]
-        if unknown:
-            raise SettingsError(unknown)
-        return config
+def _warning_limits() -> GateLimits:
+    # 3 % of answers that had to be forced is called a bad run elsewhere (folktexts #31). Qwen2.5-3B has 0.1 to
+    # 0.3 % saturated scores with reasoning and 93 to 98 % without, and 1 to 6 % true rows in a top 100 of BM25.
+    return GateLimits(0.001, 0.03, 0.03, 0.5, 0.03, true_least=0.001, true_most=0.95)
 
 
-def find_conf_folder() -> Path:
-    """The folder of choices: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parent
-    return next(folder for folder in (package.parent / "conf", package / "conf") if folder.is_dir())
+@dataclass
+class GatesConfig:
+    """Limits of a healthy job: past those of `warn` it is told, past those of `fail` the exit code says so, too."""
+
+    warn: GateLimits = field(default_factory=_warning_limits)
+    fail: GateLimits = field(default_factory=lambda: GateLimits(stray=0.5))
 
 
-def list_choices() -> dict[str, list[str]]:
-    """The groups under `conf/` and the choices of each."""
-    groups = sorted(folder for folder in find_conf_folder().iterdir() if folder.is_dir())
-    return {group.name: sorted(file.stem for file in group.glob("*.yaml")) for group in groups}
+@dataclass
+class GoldenConfig:
+    """Pairs with known scores, which every replica judges before it works: `tolerance` is on the score."""
+
+    path: str | None = None
+    tolerance: float = 0.1
 
 
-def _compose(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
-    try:
-        with initialize_config_dir(str(find_conf_folder()), version_base="1.3"):
-            return compose(job, overrides=list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
-        raise SettingsError([_explain(error, schema)]) from error
+@dataclass
+class RunConfig:
+    """How this run behaves: nothing here can change a score. `grace_s` is for units under way at SIGTERM."""
+
+    fresh: bool = False
+    takeover: bool = False
+    grace_s: float = 90.0
+    log_every_s: float = 30.0
 
 
-def _build_settings(config: DictConfig, schema: type[Any]) -> Any:
-    """The settings as a dataclass. Raises SettingsError where one is missing or refers to what is not there."""
-    try:
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise SettingsError([f"{key} must be given: {key}=…" for key in missing])
-        return OmegaConf.to_object(config)
-    except OmegaConfBaseException as error:
-        raise SettingsError([_explain(error, schema)]) from error
+@dataclass
+class RerankConfig:
+    """All settings of `jobs.rerank`."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    gates: GatesConfig = field(default_factory=GatesConfig)
+    golden: GoldenConfig = field(default_factory=GoldenConfig)
+    run: RunConfig = field(default_factory=RunConfig)
 
 
-def _find_own_files(overrides: Sequence[str]) -> dict[str, Path]:
-    """Files that a user names as choices, by group."""
-    named = (text.partition("=") for text in overrides)
-    groups = list_choices()
-    return {group: Path(path) for group, _, path in named if group in groups and path.endswith((".yaml", ".yml"))}
+def load_config(overrides: Sequence[str]) -> RerankConfig:
+    """The settings of `jobs.rerank` for a list of Hydra overrides. Raises SettingsError with every problem found."""
+    return load_settings(overrides, "rerank", RerankConfig, check_config)
 
 
-def _store_own_files(overrides: Sequence[str]) -> None:
-    """Hand a user's own files to Hydra. Raises SettingsError with what is wrong with each."""
+def check_config(config: RerankConfig) -> list[str]:
+    """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    problems = check_template(config.prompt.template)
+    slot = config.prompt.dataset_prompt
+    if slot is not None and QUERY_SLOT not in slot:
+        problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
+    return (
+        problems + _check_model(config) + _check_data(config) + _check_cluster(config.cluster) + _check_health(config)
+    )
+
+
+def build_policy(config: RerankConfig) -> Policy:
+    """The core's view of how to ask."""
+    return Policy(
+        kind=config.policy.kind,
+        max_thinking_tokens=config.policy.max_thinking_tokens,
+        template=config.prompt.template,
+        dataset_prompt=config.prompt.dataset_prompt,
+    )
+
+
+def input_paths(config: InputConfig) -> list[str]:
+    """`input.path` as a list, whatever form it was given in."""
+    return [str(path) for path in config.path] if isinstance(config.path, list) else [str(config.path)]
+
+
+def _check_model(config: RerankConfig) -> list[str]:
     problems = []
-    for group, path in _find_own_files(overrides).items():
-        try:
-            node = yaml.safe_load(path.expanduser().read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            problems.append(f"{group}={path}: cannot be read: {' '.join(str(error).split())}")
-            continue
-        if isinstance(node, dict):
-            ConfigStore.instance().store(group=group, name=OWN_CHOICE, node=node)
-        else:
-            problems.append(f"{group}={path}: must hold settings, one a line, as the files in conf/{group} do")
-    if problems:
-        raise SettingsError(problems)
+    thinking = config.policy.max_thinking_tokens
+    if config.engine.kind not in ENGINE_KINDS:
+        problems.append(f"engine.kind is {config.engine.kind!r}, but must be one of {', '.join(ENGINE_KINDS)}")
+    if config.policy.kind is PolicyKind.FULL and not LEAST_THINKING_TOKENS <= thinking < config.model.max_model_len:
+        problems.append(
+            f"policy.max_thinking_tokens is {thinking}, but must be at least {LEAST_THINKING_TOKENS} and less than "
+            f"model.max_model_len ({config.model.max_model_len})"
+        )
+    if config.engine.max_num_seqs < 1:
+        problems.append(f"engine.max_num_seqs is {config.engine.max_num_seqs}, but must be at least 1")
+    own = {"model", "revision", "dtype", "max_model_len", "quantization", "trust_remote_code", "scheduling_policy"}
+    own |= {"max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"}
+    problems += [f"engine.args.{key} has a setting of its own: use it" for key in sorted(own & set(config.engine.args))]
+    return problems
 
 
-@contextlib.contextmanager
-def _naming_own_files(overrides: Sequence[str]) -> Iterator[None]:
-    """Adds the name of a user's own file to the problems of its group."""
-    try:
-        yield
-    except SettingsError as error:
-        problems = error.problems
-        for group, path in _find_own_files(overrides).items():
-            named = [text.replace(f"{group}/{OWN_CHOICE}", str(path)) for text in problems]
-            problems = [f"{text} (in {path})" if text.startswith(f"{group}.") else text for text in named]
-        raise SettingsError(problems) from error
+def _check_data(config: RerankConfig) -> list[str]:
+    problems = []
+    if not isinstance(config.input.path, str | list) or not input_paths(config.input):
+        problems.append("input.path must be a path or a list of paths")
+    if config.input.on_bad_file not in ("fail", "skip"):
+        problems.append(f"input.on_bad_file is {config.input.on_bad_file!r}, but must be fail or skip")
+    there_are = ", ".join(sorted(COLUMN_NAMES))
+    unknown = [name for name in config.input.columns if name not in COLUMN_NAMES]
+    problems += [f"input.columns.{name}: no such column; there are {there_are}" for name in unknown]
+    problems += [
+        f"input.keep: {name} is a column of the output already" for name in config.input.keep if name in RESERVED
+    ]
+    if not 0 <= config.output.max_error_rate <= 1:
+        problems.append(f"output.max_error_rate is {config.output.max_error_rate}, but must be between 0 and 1")
+    if config.input.unit_rows is not None and config.input.unit_rows < 1:
+        problems.append(f"input.unit_rows is {config.input.unit_rows}, but must be at least 1")
+    inside = [path for path in input_paths(config.input) if lies_inside(config.output.path, path)]
+    problems += [f"output.path lies inside the input {path}: its files would be read as input" for path in inside]
+    return problems
 
 
-def _hydra_override(override: str, schema: type[Any]) -> str:
-    """An override as Hydra takes it."""
-    if own := _find_own_files([override]):
-        return f"{next(iter(own))}={OWN_CHOICE}"
-    return _open(override, tuple(_open_keys(schema)))
+def lies_inside(path: str, folder: str) -> bool:
+    """Whether a path lies in a folder, or below the fixed part of a glob, or is it itself."""
+    path, folder = (
+        text if "://" in text else os.path.normpath(Path(text).expanduser().absolute()) for text in (path, folder)
+    )
+    fixed = folder if not re.search(r"[*?[]", folder) else re.split(r"[*?[]", folder)[0].rpartition("/")[0]
+    return f"{path.rstrip('/')}/".startswith(f"{fixed.rstrip('/')}/")
 
 
-def _open_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
-    """Settings that are mappings: their keys are the user's own."""
-    for field in fields(schema):
-        if get_origin(field.type) is dict:
-            yield f"{prefix}{field.name}"
-        elif is_dataclass(field.type) and isinstance(field.type, type):
-            yield from _open_keys(field.type, f"{prefix}{field.name}.")
+def _check_cluster(cluster: ClusterConfig) -> list[str]:
+    if cluster.replicas < 1:
+        return [f"cluster.replicas is {cluster.replicas}, but must be at least 1"]
+    if cluster.max_replicas is not None and cluster.max_replicas < cluster.replicas:
+        return [f"cluster.max_replicas ({cluster.max_replicas}) is less than cluster.replicas ({cluster.replicas})"]
+    return []
 
 
-def _open(override: str, open_keys: Sequence[str]) -> str:
-    """Hydra would want a plus sign before a new key of a mapping."""
-    return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
-
-
-def _find_unknown_keys(config: DictConfig, schema: type[Any], prefix: str = "") -> list[str]:
-    """Keys of the composed settings that the schema does not have."""
-    # Sets, because `in` says no for a key whose value is MISSING.
-    unknown = [f"{prefix}{key}" for key in set(config) - set(OmegaConf.structured(schema))]
-    for group, kind in _groups(schema).items():
-        unknown += _find_unknown_keys(config[group], kind, f"{prefix}{group}.")
-    return sorted(unknown)
-
-
-def _groups(schema: type[Any]) -> Mapping[str, Any]:
-    return {field.name: field.type for field in fields(schema) if is_dataclass(field.type)}
-
-
-def _explain(error: Exception, schema: type[Any]) -> str:
-    """Hydra's message in one sentence, with the nearest right word where a word was mistyped."""
-    # The reason is in OmegaConf's own error, which Hydra keeps as the cause.
-    text = f"{error}\n{error.__cause__ or ''}".strip()
-    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
-    if choice and choice[1] in list_choices():
-        names = list_choices()[choice[1]]
-        return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
-    if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read; quote a value that has = , or spaces in it: 'key=\"a=b\"'"
-    full = re.search(r"full_key: (\S+)", text)
-    if full and re.search(r"Key '[^']+' (?:is )?not in", text):
-        return _explain_key(full[1], schema)
-    lines = [line for line in str(error.__cause__ or error).split("\n") if not line.endswith("while composing config:")]
-    reason = lines[0].strip()
-    return f"{full[1]}: {reason}" if full else " ".join(reason.split())
-
-
-def _explain_key(key: str, schema: type[Any]) -> str:
-    return f"{key}: no such setting{_nearest(key.rpartition('.')[2], _all_keys(schema))}"
-
-
-def _nearest(word: str, words: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
-    return f", did you mean {close[0]}?" if close else ""
-
-
-def _all_keys(schema: type[Any]) -> list[str]:
-    own = {field.name for field in fields(schema)}
-    return sorted(own.union(*(_all_keys(group) for group in _groups(schema).values())))
+def _check_health(config: RerankConfig) -> list[str]:
+    problems = [
+        f"gates.{severity}.{name} is {limit:g}, but must be a share between 0 and 1"
+        for severity, limits in asdict(config.gates).items()
+        for name, limit in limits.items()
+        if limit is not None and not 0 <= limit <= 1
+    ]
+    if not 0 <= config.golden.tolerance < 1:
+        problems.append(f"golden.tolerance is {config.golden.tolerance:g}, but must be at least 0 and less than 1")
+    return problems

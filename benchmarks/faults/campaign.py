@@ -28,8 +28,8 @@ import s3fs
 
 from benchmarks.faults.proxy import Faults, Proxy, run_proxy
 from benchmarks.faults.site import LIMIT_S, ROOT, Site, environment, open_site
-from tests.seaweed import KEY, SECRET, run_seaweed, wait_for
-from tests.tiny_model import build_tiny_model, tiny_pairs
+from tests.support.seaweed import KEY, SECRET, run_seaweed, wait_for
+from tests.support.tiny_model import build_tiny_model, tiny_pairs
 
 BUCKET = "campaign"
 KINDS = ("driver", "actor", "node")

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import stamina
 
-from tests.seaweed import wait_for
+from tests.support.seaweed import wait_for
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {

@@ -10,12 +10,14 @@ import math
 from collections.abc import Sequence
 
 from rank1_batch.errors import EngineDiedError, RowError
-from rank1_batch.judging import Reasoning
-from rank1_batch.prompts import ControlTokens, build_control_tokens
-from rank1_batch.scoring import Verdict
+from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
+from rank1_batch.judging.records import Reasoning
+from rank1_batch.judging.scoring import Verdict
 
 THINK, CLOSE = 256, 257
+
 _CONTROL = {"<think>": THINK, "</think>": CLOSE}
+
 _SENTENCES = (
     "The query asks for one thing.",
     "The passage speaks of another.",
@@ -23,6 +25,7 @@ _SENTENCES = (
     "That is not enough to be sure!",
     "Does it answer the question?",
 )
+
 MOST_SENTENCES = 8
 
 

@@ -9,11 +9,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rank1_batch.errors import EngineDiedError, RowError, SettingsError
-from rank1_batch.judging import Reasoning
-from rank1_batch.prompts import ControlTokens, build_control_tokens
-from rank1_batch.scoring import Verdict
+from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
+from rank1_batch.judging.records import Reasoning
+from rank1_batch.judging.scoring import Verdict
 
 THINK_END = "</think>"
+
 REASON_PRIORITY, VERDICT_PRIORITY = 1, 0
 """Lower goes first: a verdict is one token, and frees a row's place."""
 

@@ -7,19 +7,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import pytest
 
-from rank1_batch.judging import (
-    Engine,
-    Finish,
-    Judgment,
-    Pair,
-    Policy,
-    PolicyKind,
-    Reasoning,
-    judge_given_trace,
-    judge_pair,
-)
-from rank1_batch.prompts import RANK1_TEMPLATE
-from rank1_batch.scoring import Verdict
+from rank1_batch.judging.pair import judge_given_trace, judge_pair
+from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.records import Engine, Finish, Judgment, Pair, Policy, PolicyKind, Reasoning
+from rank1_batch.judging.scoring import Verdict
 
 T = TypeVar("T")
 

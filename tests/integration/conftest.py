@@ -11,7 +11,8 @@ from typing import Protocol
 import pytest
 import s3fs
 
-from tests.seaweed import KEY, SECRET, run_seaweed
+from tests.support.paths import ROOT
+from tests.support.seaweed import KEY, SECRET, run_seaweed
 
 ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """vLLM's engine and its model in one process, as on one GPU: on CPUs it starts another, which loads for 15 s more."""
@@ -69,7 +70,7 @@ def start_job() -> Iterator[StartedJob]:
     def start(*settings: str, name: str = "rerank") -> "subprocess.Popen[str]":
         job = subprocess.Popen(
             [sys.executable, "-m", f"jobs.{name}", *settings],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
         )  # fmt: skip
         started.append(job)
         return job

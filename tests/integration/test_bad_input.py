@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.tiny_model import tiny_pairs
+from tests.support.tiny_model import tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
 ENGINE = ["model=custom", "model.name=none", "engine=scripted"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import s3fs
 
-from rank1_batch.storage import open_store
-from tests.judged import write_judged
+from rank1_batch.storage.store import open_store
+from tests.support.judged import write_judged
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SCIFACT = "tests/data/scifact"
 
 

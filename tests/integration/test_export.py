@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from rank1_batch.export.formats import FORMATS
-from rank1_batch.export.main import main
-from tests.scripted import judge_here, read_links
-from tests.tiny_model import tiny_pairs
+from rank1_batch.jobs.export.command import main
+from rank1_batch.jobs.export.formats import FORMATS
+from tests.support.paths import ROOT
+from tests.support.scripted import judge_here, read_links
+from tests.support.tiny_model import tiny_pairs
 
-ROOT = Path(__file__).parents[2]
 PAIRS, QRELS = str(ROOT / "examples/noveleval/pairs"), str(ROOT / "examples/noveleval/qrels.txt")
 STEPS = 3
 

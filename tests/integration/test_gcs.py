@@ -12,8 +12,8 @@ from gcp_storage_emulator.server import create_server
 
 from benchmarks.faults.proxy import FAULTS, Faults, Proxy, run_proxy
 from rank1_batch.errors import AccessError, StorageError
-from rank1_batch.retries import is_transient
-from rank1_batch.storage import (
+from rank1_batch.storage.retries import is_transient
+from rank1_batch.storage.store import (
     create_bytes,
     delete_file,
     list_files,
@@ -24,8 +24,8 @@ from rank1_batch.storage import (
     store_errors,
     write_bytes,
 )
-from tests.seaweed import free_port
-from tests.tiny_model import tiny_pairs
+from tests.support.seaweed import free_port
+from tests.support.tiny_model import tiny_pairs
 
 BUCKET = "gs://rank1-test"
 

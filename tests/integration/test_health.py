@@ -12,8 +12,8 @@ import ray
 import s3fs
 from ray.cluster_utils import Cluster
 
-from rank1_batch.golden_maker import main as make_golden
-from tests.tiny_model import tiny_pairs
+from rank1_batch.jobs.golden.command import main as make_golden
+from tests.support.tiny_model import tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
 CLOSES_MANY = "policy.max_thinking_tokens=150"

@@ -16,18 +16,19 @@ import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from rank1_batch import pipeline
-from rank1_batch.cluster import connect
-from rank1_batch.config import ClusterConfig, EngineConfig, load_config
+from rank1_batch.cluster import rank as rank_cluster
+from rank1_batch.cluster.connect import connect
+from rank1_batch.cluster.rank import rank_on_cluster
 from rank1_batch.errors import Rank1BatchError
-from rank1_batch.manifest import PROMPT_KEY, judgments_path, read_plan
-from rank1_batch.pipeline import run_rerank
-from rank1_batch.stages import rank_cluster
-from rank1_batch.stages.rank import RankedBucket, rank_units
-from rank1_batch.stages.rank_cluster import rank_on_cluster
-from rank1_batch.storage import Store, open_store
-from tests.seaweed import wait_for
-from tests.tiny_model import tiny_pairs
+from rank1_batch.jobs.rerank import work
+from rank1_batch.jobs.rerank.job import run_rerank
+from rank1_batch.output.layout import PROMPT_KEY, judgments_path
+from rank1_batch.output.plan import read_plan
+from rank1_batch.output.ranking import RankedBucket, rank_units
+from rank1_batch.settings import ClusterConfig, EngineConfig, load_config
+from rank1_batch.storage.store import Store, open_store
+from tests.support.seaweed import wait_for
+from tests.support.tiny_model import tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
 
@@ -127,7 +128,7 @@ def test_new_files_are_judged_by_the_same_command_and_changed_ones_refused(setti
 
 
 def test_a_job_of_many_rows_has_them_ranked_by_the_nodes(settings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "MOST_ROWS_RANKED_HERE", 100)
+    monkeypatch.setattr(work, "MOST_ROWS_RANKED_HERE", 100)
     asked = []
 
     def spy(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:

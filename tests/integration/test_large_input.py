@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rank1_batch.schema import DOC_ID, PASSAGE, QUERY, QUERY_ID
+from rank1_batch.columns import DOC_ID, PASSAGE, QUERY, QUERY_ID
 
 
 @pytest.mark.timeout(900)

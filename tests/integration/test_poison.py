@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.seaweed import wait_for
-from tests.tiny_model import tiny_pairs
+from tests.support.seaweed import wait_for
+from tests.support.tiny_model import tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
 Start = Callable[..., "subprocess.Popen[str]"]

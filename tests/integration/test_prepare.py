@@ -3,16 +3,16 @@
 import gzip
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import s3fs
 
-from rank1_batch.prepare.cli import main
-from rank1_batch.prepare.job import PROBLEMS_PATH
+from rank1_batch.jobs.prepare.command import main
+from rank1_batch.jobs.prepare.job import PROBLEMS_PATH
+from tests.support.paths import ROOT
 
-SCIFACT = Path(__file__).parents[2] / "examples" / "scifact"
+SCIFACT = ROOT / "examples" / "scifact"
 Run = Callable[..., tuple[int, str]]
 
 

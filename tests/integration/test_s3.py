@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from rank1_batch.storage import create_bytes, list_files, open_store, read_bytes, stat_file, write_bytes
+from rank1_batch.storage.store import create_bytes, list_files, open_store, read_bytes, stat_file, write_bytes
 
 
 def test_of_many_who_create_an_object_one_wins(bucket: str) -> None:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 import s3fs
 
-from tests.seaweed import KEY, SECRET, wait_for
-from tests.tiny_model import tiny_pairs
+from tests.support.seaweed import KEY, SECRET, wait_for
+from tests.support.tiny_model import tiny_pairs
 
 Start = Callable[..., "subprocess.Popen[str]"]
 LOCAL = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}

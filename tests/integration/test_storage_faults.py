@@ -15,9 +15,9 @@ import pytest
 import s3fs
 
 from benchmarks.faults.proxy import FAULTS, Faults, Proxy, run_proxy
-from rank1_batch.parquet import RowReader, read_footers
-from rank1_batch.retries import count_retries
-from rank1_batch.storage import (
+from rank1_batch.storage.parquet import RowReader, read_footers
+from rank1_batch.storage.retries import count_retries
+from rank1_batch.storage.store import (
     create_bytes,
     delete_file,
     list_files,
@@ -27,10 +27,10 @@ from rank1_batch.storage import (
     stat_file,
     write_bytes,
 )
-from tests.seaweed import wait_for
-from tests.tiny_model import tiny_pairs
+from tests.support.paths import ROOT
+from tests.support.seaweed import wait_for
+from tests.support.tiny_model import tiny_pairs
 
-ROOT = Path(__file__).parents[2]
 ROWS = 400
 JOB = [
     "model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150",

@@ -11,15 +11,16 @@ from typing import Any, TypeVar
 
 import pytest
 
-from rank1_batch.config import GoldenConfig
-from rank1_batch.demo import has_int4_kernels
+from rank1_batch.engines.build import has_int4_kernels
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.errors import RowError
-from rank1_batch.feeding import Feeder
-from rank1_batch.judging import Finish, Judgment, Pair, Policy, PolicyKind, judge_given_trace
-from rank1_batch.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.pair import judge_given_trace
+from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.records import Finish, Judgment, Pair, Policy, PolicyKind
+from rank1_batch.replica.feeder import Feeder
+from rank1_batch.settings import GoldenConfig
 from tests.integration.conftest import ONE_PROCESS
-from tests.tiny_model import build_tiny_model, tiny_pairs
+from tests.support.tiny_model import build_tiny_model, tiny_pairs
 
 CONTEXT = 320
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1"}
@@ -213,6 +214,6 @@ def formula(engine: VllmEngine, logprobs: dict[int, Any]) -> float:
 
 
 async def sent_prompt(engine: VllmEngine, pair: Pair) -> list[int]:
-    from rank1_batch.judging import encode_prompt, render_pair
+    from rank1_batch.judging.fitting import encode_prompt, render_pair
 
     return encode_prompt(engine, render_pair(engine, pair, POLICY), POLICY)[0]

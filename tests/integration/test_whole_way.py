@@ -18,9 +18,10 @@ import pytest
 import s3fs
 
 from tests.integration.conftest import ONE_PROCESS
-from tests.seaweed import wait_for
+from tests.support.paths import ROOT
+from tests.support.seaweed import wait_for
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = ROOT / "examples"
 SCIFACT, NOVELEVAL = EXAMPLES / "scifact", EXAMPLES / "noveleval"
 SCIFACT_QUERIES, SCIFACT_DEPTH = 3, 2
 NOVELEVAL_QUERIES, NOVELEVAL_DEPTH = ["0", "2"], 3  # not "1": SciFact has a query of that id, too

@@ -3,7 +3,7 @@ import pytest
 
 from rank1_batch import Reranker, rerank
 from rank1_batch.errors import SettingsError
-from tests.tiny_model import tiny_pairs
+from tests.support.tiny_model import tiny_pairs
 
 SCRIPTED = ["engine=scripted", "policy.max_thinking_tokens=200"]
 

@@ -1,107 +1,94 @@
-"""Settings of any job; `test_conf.py` composes the main job's files and its mistakes."""
+"""The checks of settings and what the core gets of them; `test_conf.py` composes the files."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rank1_batch.config import RerankConfig, load_config
-from rank1_batch.errors import SettingsError
-from rank1_batch.settings import find_conf_folder, list_choices, load_settings
-
-PATHS = ("input.path=pairs", "output.path=judged")
+from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.records import Policy, PolicyKind
+from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths
 
 
-@dataclass
-class OtherSettings(RerankConfig):
-    """Another job's, which conf/rerank.yaml serves as well."""
-
-    depth: int = 100
-
-
-def load(*overrides: str) -> OtherSettings:
-    def check(settings: OtherSettings) -> list[str]:
-        return ["depth is odd"] if settings.depth % 2 else []
-
-    return load_settings([*PATHS, *overrides], "rerank", OtherSettings, check)
+def good_config() -> RerankConfig:
+    config = RerankConfig()
+    config.model.name, config.model.max_model_len = "jhu-clsp/rank1-7b", 16384
+    config.prompt.id, config.prompt.template = "plain", RANK1_TEMPLATE
+    config.input.path, config.output.path = "s3://bucket/pairs", "s3://bucket/judged"
+    return config
 
 
-def problems_of(*overrides: str) -> list[str]:
-    """What is wrong with settings of the main job."""
-    with pytest.raises(SettingsError) as caught:
-        load_config([*PATHS, *overrides])
-    return caught.value.problems
+def changed(config: RerankConfig, key: str, value: Any) -> RerankConfig:
+    group, _, name = key.partition(".")
+    setattr(getattr(config, group), name, value)
+    return config
 
 
-def test_a_job_gets_its_own_dataclass() -> None:
-    settings = load("depth=4", "input.columns.query_id=qid")
-    assert (settings.depth, settings.input.columns) == (4, {"query_id": "qid"})
-
-
-def test_what_a_job_finds_wrong_is_told_as_one_error() -> None:
-    with pytest.raises(SettingsError) as caught:
-        load("depth=3")
-    assert caught.value.problems == ["depth is odd"]
-
-
-@pytest.mark.parametrize("override", ["dept=3", "+dept=3"])
-def test_a_misspelt_key_of_its_own_is_told_with_the_right_word(override: str) -> None:
-    with pytest.raises(SettingsError) as caught:
-        load(override)
-    assert caught.value.problems == ["dept: no such setting, did you mean depth?"]
-
-
-OWN = """\
-defaults: [scifact]
-id: mine
-version: 3
-dataset_prompt: "Statement: FILL_QUERY_HERE"
-"""
-
-
-def test_a_choice_may_be_a_file_of_ones_own_and_build_on_ours(tmp_path: Path) -> None:
-    (tmp_path / "my prompt.yaml").write_text(OWN)
-    prompt = load(f"prompt={tmp_path}/my prompt.yaml", "prompt.version=4").prompt
-    assert (prompt.id, prompt.version, prompt.dataset_prompt) == ("mine", 4, "Statement: FILL_QUERY_HERE")
-    assert prompt.template == load().prompt.template
+def test_good_settings_have_no_problems() -> None:
+    assert check_config(good_config()) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("key", "value", "problem"),
     [
-        (OWN.replace("version", "versio"), "prompt.versio: no such setting, did you mean version?"),
-        (OWN.replace("FILL", "FIL"), "prompt.dataset_prompt must hold FILL_QUERY_HERE where the query goes"),
-        (OWN.replace("3", "two"), "prompt.version: Value 'two' of type 'str' could not be converted to Integer"),
-        (OWN.replace("Statement", "${x}"), "prompt.dataset_prompt: Interpolation key 'x' not found"),
-        ("id: mine", "prompt.template must be given: prompt.template=…"),
+        ("prompt.template", "{query}", "passage"),
+        ("prompt.dataset_prompt", "Claim:", "FILL_QUERY_HERE"),
+        ("engine.kind", "llama.cpp", "'llama.cpp', but must be one of vllm, scripted"),
+        ("engine.max_num_seqs", 0, "engine.max_num_seqs is 0"),
+        ("engine.args", {"max_num_seqs": 3}, "engine.args.max_num_seqs has a setting of its own"),
+        ("engine.args", {"scheduling_policy": "fcfs"}, "engine.args.scheduling_policy"),
+        ("policy.max_thinking_tokens", 0, "policy.max_thinking_tokens is 0"),
+        ("policy.max_thinking_tokens", 16384, "less than model.max_model_len (16384)"),
+        ("input.path", 3, "input.path must be a path or a list of paths"),
+        ("input.path", [], "input.path must be a path or a list of paths"),
+        ("input.on_bad_file", "ignore", "'ignore', but must be fail or skip"),
+        ("input.columns", {"docid": "id"}, "input.columns.docid: no such column; there are candidates, doc_id"),
+        ("input.keep", ["lang", "score"], "input.keep: score is a column of the output already"),
+        ("input.unit_rows", 0, "input.unit_rows is 0"),
+        ("output.max_error_rate", 1.5, "output.max_error_rate is 1.5"),
+        ("cluster.replicas", 0, "cluster.replicas is 0"),
+        ("gates.fail", GateLimits(closed=31), "gates.fail.closed is 31, but must be a share between 0 and 1"),
+        ("cluster.max_replicas", 0, "cluster.max_replicas (0) is less than cluster.replicas (1)"),
     ],
 )
-def test_what_is_wrong_in_a_file_of_ones_own_names_the_file(text: str, problem: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    assert problems_of(f"prompt={path}") == [f"{problem} (in {path})"]
+def test_a_setting_that_cannot_work_is_told_with_its_name_and_value(key: str, value: Any, problem: str) -> None:
+    (found,) = check_config(changed(good_config(), key, value))
+    assert problem in found
+
+
+def test_all_problems_are_told_together() -> None:
+    config = good_config()
+    for key in ("engine.max_num_seqs", "input.unit_rows", "cluster.replicas"):
+        changed(config, key, 0)
+    assert len(check_config(config)) == 3
 
 
 @pytest.mark.parametrize(
-    ("text", "problem"),
+    ("given", "output", "inside"),
     [
-        (OWN.replace("scifact", "scifat"), "In '{path}': Could not load 'prompt/scifat'."),
-        ("- mine", "prompt={path}: must hold settings, one a line, as the files in conf/prompt do"),
+        ("pairs", "pairs", True),
+        ("pairs/", "pairs/judged", True),
+        ("pairs", "./pairs/judged", True),
+        (["a", "pairs"], "pairs/judged/", True),
+        ("s3://bucket/pairs", "s3://bucket/pairs/judged", True),
+        ("s3://bucket/pairs", "s3://bucket/pairs-judged", False),
+        ("pairs", "judged", False),
     ],
 )
-def test_a_file_of_ones_own_that_is_no_choice_is_named(text: str, problem: str, tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
-    path.write_text(text)
-    assert problems_of(f"prompt={path}") == [problem.format(path=path)]
+def test_output_inside_the_input_would_be_read_as_input(given: str | list[str], output: str, inside: bool) -> None:
+    config = changed(changed(good_config(), "input.path", given), "output.path", output)
+    assert len(check_config(config)) == inside
 
 
-def test_own_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> None:
-    (tmp_path / "broken.yaml").write_text("id: [mine\nversion: 2")
-    broken, none = problems_of(f"prompt={tmp_path}/broken.yaml", f"policy={tmp_path}/none.yaml")
-    assert broken.startswith(f"prompt={tmp_path}/broken.yaml: cannot be read: ")
-    assert "line 2" in broken
-    assert none.startswith(f"policy={tmp_path}/none.yaml: cannot be read: ")
+def test_without_thinking_the_budget_does_not_matter() -> None:
+    config = changed(good_config(), "policy.kind", PolicyKind.NO_THINK)
+    assert check_config(changed(config, "policy.max_thinking_tokens", 10**6)) == []
 
 
-def test_choices_are_those_of_the_folder() -> None:
-    assert set(list_choices()) == {folder.name for folder in find_conf_folder().iterdir() if folder.is_dir()}
+def test_the_policy_has_all_that_the_settings_say_about_asking() -> None:
+    config = changed(good_config(), "prompt.dataset_prompt", "Claim: FILL_QUERY_HERE")
+    assert build_policy(config) == Policy(PolicyKind.FULL, 8192, RANK1_TEMPLATE, "Claim: FILL_QUERY_HERE")
+
+
+@pytest.mark.parametrize(("given", "paths"), [("a", ["a"]), (["a", "b"], ["a", "b"])])
+def test_one_input_path_or_several_are_a_list(given: Any, paths: list[str]) -> None:
+    assert input_paths(changed(good_config(), "input.path", given).input) == paths

@@ -20,10 +20,10 @@ from build import AWQ, BF16, default_cache
 from checkpoints import unpack_awq
 from traces import content_words, stem
 
-from rank1_batch.evaluation.config import EvaluateConfig, JudgedConfig
-from rank1_batch.evaluation.job import run_evaluation
-from rank1_batch.judging import Finish
-from rank1_batch.schema import DOC_ID, FINISH, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TITLE, TRACE
+from rank1_batch.columns import DOC_ID, FINISH, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TITLE, TRACE
+from rank1_batch.jobs.evaluate.job import run_evaluation
+from rank1_batch.jobs.evaluate.settings import EvaluateConfig, JudgedConfig
+from rank1_batch.judging.records import Finish
 
 ROOT = Path(__file__).parents[2]
 HELD_OUT = Path(__file__).with_name("data") / "held_out.parquet"

@@ -20,7 +20,7 @@ from lora import ROWS, THINK_TOKENS, adapt_model, add_think_tokens, load_adapter
 from torch import Tensor, nn
 from traces import compose_trace, weigh_stems
 
-from rank1_batch.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.prompts import RANK1_TEMPLATE
 
 HERE = Path(__file__).parent
 WORKERS = 2

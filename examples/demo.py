@@ -1,0 +1,91 @@
+"""A first look: the job on eight queries of NovelEval, then two of them in their new order (make demo)."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rank1_batch.cli.command import end
+from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TRACE
+from rank1_batch.engines.build import has_int4_kernels
+from rank1_batch.jobs.evaluate.command import print_evaluation
+from rank1_batch.jobs.evaluate.job import run_evaluation
+from rank1_batch.jobs.evaluate.settings import EvaluateConfig, JudgedConfig
+from rank1_batch.jobs.rerank.command import main as rerank_main
+
+PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
+
+SETTINGS = [
+    "engine=vllm_cpu",
+    "engine.max_num_seqs=16",
+    "policy.max_thinking_tokens=192",
+    "input.unit_rows=20",
+    f"input.path={PAIRS}/part-0.parquet",
+    f"output.path={OUTPUT}",
+]
+
+QUERIES_SHOWN, BEST_SHOWN = 2, 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the demo; further settings go to the job. The exit code is the job's."""
+    console = Console(highlight=False)
+    settings = [f"model={choose_model(console)}", *SETTINGS, *argv]
+    console.print("[bold]python -m jobs.rerank \\\n    " + escape(" \\\n    ".join(settings)) + "[/]\n")
+    exit_code = rerank_main(settings)
+    if exit_code == 0:
+        show_results(console, settings)
+    return exit_code
+
+
+def choose_model(console: Console) -> str:
+    """The int4 model where vLLM's CPU kernels can run it, else the one that it was made from."""
+    if has_int4_kernels():
+        return "demo"
+    console.print("This CPU has no AVX-512, which int4 needs on CPUs: the demo model runs unquantised.\n")
+    return "demo_full"
+
+
+def show_results(console: Console, settings: Sequence[str]) -> None:
+    """Two queries in their new order, and how good that order is beside the first stage's."""
+    values = dict(setting.split("=", 1) for setting in settings)
+    ranking = pq.read_table(f"{values['output.path']}/ranking")
+    judged = pq.read_table(f"{values['output.path']}/judgments", columns=[QUERY_ID, DOC_ID, LABEL, TRACE])
+    texts = pq.read_table(values["input.path"], columns=[QUERY_ID, DOC_ID, QUERY, PASSAGE])
+    rows = ranking.join(judged, [QUERY_ID, DOC_ID]).join(texts, [QUERY_ID, DOC_ID]).to_pylist()
+    rows.sort(key=lambda row: (row[QUERY_ID], row["rank"]))
+    for query_id in sorted({row[QUERY_ID] for row in rows})[:QUERIES_SHOWN]:
+        console.print(_query_table([row for row in rows if row[QUERY_ID] == query_id]))
+    console.print()
+    output = JudgedConfig(values["output.path"])
+    print_evaluation(run_evaluation(EvaluateConfig(qrels=QRELS, output=output, missing_queries="leave_out")), console)
+    console.print()
+    console.print(f"All of it is in {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json).")
+    console.print("The model is a toy that shows the machinery, not the quality. All 21 queries:")
+    console.print(f"  make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'", markup=False, soft_wrap=True)
+
+
+def _query_table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(title=f"\n{escape(rows[0][QUERY])}", title_justify="left", title_style="bold", expand=True)
+    for name in ("rank", "was", "score", "label"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("passage, and the reasoning about it")
+    for row in [*rows[:BEST_SHOWN], rows[-1]]:
+        text = f"{_first(row[PASSAGE], 90)}\n[italic]{_first(row[TRACE], 400)}[/]"
+        score = f"{row[SCORE]:.3f}"
+        table.add_row(str(row["rank"]), str(row[FIRST_STAGE_RANK]), score, str(row[LABEL]).lower(), text)
+    return table
+
+
+def _first(text: str, letters: int) -> str:
+    """The start of a text in one line, escaped for rich."""
+    line = " ".join(text.split())
+    return escape(line if len(line) <= letters else f"{line[: letters - 1]}…")
+
+
+if __name__ == "__main__":
+    end(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What every command line shares: settings in, an exit code out."""

@@ -1,0 +1,200 @@
+"""Typed settings of any job: Hydra composes `conf/` and the command line into a dataclass.
+
+A job's settings are a dataclass of plain values, or of groups that are dataclasses themselves, and a
+file `conf/<job>.yaml` that extends it. All problems are told at once, each in one sentence. A choice is
+a file under `conf/`, or a user's own YAML file anywhere: `prompt=my/prompt.yaml`.
+"""
+
+import contextlib
+import difflib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_origin
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rank1_batch.errors import SettingsError
+
+T = TypeVar("T")
+
+OWN_CHOICE = "file_of_your_own"
+"""The name under which Hydra knows a user's own file."""
+
+
+def load_settings(
+    overrides: Sequence[str],
+    job: str,
+    schema: type[T],
+    check: Callable[[T], list[str]],
+    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None,
+) -> T:
+    """The settings of a job for a list of Hydra overrides.
+
+    `check` says what is wrong with them, one sentence a problem; `restore` fills in what another run
+    recorded. Raises SettingsError with every problem found.
+    """
+    config = compose_settings(overrides, job, schema)
+    if restore is not None:
+        config = restore(config, overrides)
+    with _naming_own_files(overrides):
+        settings = _build_settings(config, schema)
+        if not isinstance(settings, schema):
+            raise TypeError(f"conf/{job}.yaml does not extend {schema.__name__}")
+        problems = check(settings)
+        if problems:
+            raise SettingsError(problems)
+        return settings
+
+
+def compose_settings(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
+    """The composed settings before they are checked. Raises SettingsError for a key or choice that is not there."""
+    ConfigStore.instance().store(name=f"{job}_schema", node=schema)
+    _store_own_files(overrides)
+    with _naming_own_files(overrides):
+        config = _compose([_hydra_override(text, schema) for text in overrides], job, schema)
+        # A plus sign adds a key that no dataclass has, and nothing would ever read it.
+        unknown = [_explain_key(key, schema) for key in _find_unknown_keys(config, schema)]
+        if unknown:
+            raise SettingsError(unknown)
+        return config
+
+
+def find_conf_folder() -> Path:
+    """The folder of choices: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).parents[1]
+    return next(folder for folder in (package.parent / "conf", package / "conf") if folder.is_dir())
+
+
+def list_choices() -> dict[str, list[str]]:
+    """The groups under `conf/` and the choices of each."""
+    groups = sorted(folder for folder in find_conf_folder().iterdir() if folder.is_dir())
+    return {group.name: sorted(file.stem for file in group.glob("*.yaml")) for group in groups}
+
+
+def _compose(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
+    try:
+        with initialize_config_dir(str(find_conf_folder()), version_base="1.3"):
+            return compose(job, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SettingsError([_explain(error, schema)]) from error
+
+
+def _build_settings(config: DictConfig, schema: type[Any]) -> Any:
+    """The settings as a dataclass. Raises SettingsError where one is missing or refers to what is not there."""
+    try:
+        missing = sorted(OmegaConf.missing_keys(config))
+        if missing:
+            raise SettingsError([f"{key} must be given: {key}=…" for key in missing])
+        return OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise SettingsError([_explain(error, schema)]) from error
+
+
+def _find_own_files(overrides: Sequence[str]) -> dict[str, Path]:
+    """Files that a user names as choices, by group."""
+    named = (text.partition("=") for text in overrides)
+    groups = list_choices()
+    return {group: Path(path) for group, _, path in named if group in groups and path.endswith((".yaml", ".yml"))}
+
+
+def _store_own_files(overrides: Sequence[str]) -> None:
+    """Hand a user's own files to Hydra. Raises SettingsError with what is wrong with each."""
+    problems = []
+    for group, path in _find_own_files(overrides).items():
+        try:
+            node = yaml.safe_load(path.expanduser().read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            problems.append(f"{group}={path}: cannot be read: {' '.join(str(error).split())}")
+            continue
+        if isinstance(node, dict):
+            ConfigStore.instance().store(group=group, name=OWN_CHOICE, node=node)
+        else:
+            problems.append(f"{group}={path}: must hold settings, one a line, as the files in conf/{group} do")
+    if problems:
+        raise SettingsError(problems)
+
+
+@contextlib.contextmanager
+def _naming_own_files(overrides: Sequence[str]) -> Iterator[None]:
+    """Adds the name of a user's own file to the problems of its group."""
+    try:
+        yield
+    except SettingsError as error:
+        problems = error.problems
+        for group, path in _find_own_files(overrides).items():
+            named = [text.replace(f"{group}/{OWN_CHOICE}", str(path)) for text in problems]
+            problems = [f"{text} (in {path})" if text.startswith(f"{group}.") else text for text in named]
+        raise SettingsError(problems) from error
+
+
+def _hydra_override(override: str, schema: type[Any]) -> str:
+    """An override as Hydra takes it."""
+    if own := _find_own_files([override]):
+        return f"{next(iter(own))}={OWN_CHOICE}"
+    return _open(override, tuple(_open_keys(schema)))
+
+
+def _open_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
+    """Settings that are mappings: their keys are the user's own."""
+    for field in fields(schema):
+        if get_origin(field.type) is dict:
+            yield f"{prefix}{field.name}"
+        elif is_dataclass(field.type) and isinstance(field.type, type):
+            yield from _open_keys(field.type, f"{prefix}{field.name}.")
+
+
+def _open(override: str, open_keys: Sequence[str]) -> str:
+    """Hydra would want a plus sign before a new key of a mapping."""
+    return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
+
+
+def _find_unknown_keys(config: DictConfig, schema: type[Any], prefix: str = "") -> list[str]:
+    """Keys of the composed settings that the schema does not have."""
+    # Sets, because `in` says no for a key whose value is MISSING.
+    unknown = [f"{prefix}{key}" for key in set(config) - set(OmegaConf.structured(schema))]
+    for group, kind in _groups(schema).items():
+        unknown += _find_unknown_keys(config[group], kind, f"{prefix}{group}.")
+    return sorted(unknown)
+
+
+def _groups(schema: type[Any]) -> Mapping[str, Any]:
+    return {field.name: field.type for field in fields(schema) if is_dataclass(field.type)}
+
+
+def _explain(error: Exception, schema: type[Any]) -> str:
+    """Hydra's message in one sentence, with the nearest right word where a word was mistyped."""
+    # The reason is in OmegaConf's own error, which Hydra keeps as the cause.
+    text = f"{error}\n{error.__cause__ or ''}".strip()
+    choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    if choice and choice[1] in list_choices():
+        names = list_choices()[choice[1]]
+        return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; quote a value that has = , or spaces in it: 'key=\"a=b\"'"
+    full = re.search(r"full_key: (\S+)", text)
+    if full and re.search(r"Key '[^']+' (?:is )?not in", text):
+        return _explain_key(full[1], schema)
+    lines = [line for line in str(error.__cause__ or error).split("\n") if not line.endswith("while composing config:")]
+    reason = lines[0].strip()
+    return f"{full[1]}: {reason}" if full else " ".join(reason.split())
+
+
+def _explain_key(key: str, schema: type[Any]) -> str:
+    return f"{key}: no such setting{_nearest(key.rpartition('.')[2], _all_keys(schema))}"
+
+
+def _nearest(word: str, words: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, words, n=1)
+    return f", did you mean {close[0]}?" if close else ""
+
+
+def _all_keys(schema: type[Any]) -> list[str]:
+    own = {field.name for field in fields(schema)}
+    return sorted(own.union(*(_all_keys(group) for group in _groups(schema).values())))

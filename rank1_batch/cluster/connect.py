@@ -1,0 +1,154 @@
+"""A connection to Ray: a cluster of this machine's own by default, or one that runs already."""
+
+import contextlib
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.data
+from ray.exceptions import NodeDiedError, TaskUnschedulableError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rank1_batch.errors import ReplicaError, SettingsError
+from rank1_batch.settings import ClusterConfig, EngineConfig
+from rank1_batch.versions import compare_versions, find_versions
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+}
+"""Environment under which Ray says nothing on the terminal that is not ours."""
+
+DATA_THREADS = ("StreamingExecutor", "iter_threaded", "ray-data-metadata-prefetch")
+"""How the names of Ray Data's threads begin that ask Ray something."""
+
+DATA_THREADS_END_S = 60.0
+
+INIT_DEATHS = 5
+"""Actors that may die one after another while they start, before the job is given up."""
+
+
+@contextmanager
+def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
+    """A Ray to work on, and the folder of its logs. What this process says goes there, too, meanwhile.
+
+    Raises SettingsError where a cluster of our own could never hold the replicas, or where a
+    node has other versions of what we depend on.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    address = cluster.address or os.environ.get("RAY_ADDRESS") or None
+    with divert_output() as chatter:
+        try:
+            # Without an address Ray would take any cluster that was started on this machine, whoever's it is.
+            context: Any = ray.init(
+                address=address or "local", log_to_driver=False, include_dashboard=None if address else False
+            )
+        except ConnectionError as error:
+            raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
+        except Exception as error:  # Ray raises a bare Exception where a node is too slow to start
+            if "timed out during startup" not in str(error):
+                raise
+            raise ReplicaError(f"Ray did not start in time: is this machine busy with other work? ({error})") from error
+        try:
+            if address is None:
+                check_capacity(cluster, engine, ray.cluster_resources())
+            check_node_versions()
+            set_up_ray_data()
+            yield _gather_logs(chatter, context.address_info.get("session_dir"))
+        finally:
+            wait_for_data_threads()
+            ray.shutdown()
+
+
+def set_up_ray_data() -> None:
+    """Ray Data's settings for whatever this process runs on it."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    # A replica may wait for hours for a spot machine; Ray ends a job after 30 minutes without progress.
+    context.execution_no_progress_timeout_s = -1
+    context.max_consecutive_actor_init_deaths = INIT_DEATHS
+
+
+def wait_for_data_threads() -> None:
+    """Return when Ray Data's threads have ended: when an iteration is left early, some go on for a moment.
+
+    One that asks Ray anything, or drops what it holds of Ray's, while `ray.shutdown()` is at work ends
+    the process with exit code 1 and no word (Ray 2.60, "the core worker has already been shutdown").
+    """
+    for thread in threading.enumerate():
+        if thread.name.startswith(DATA_THREADS):
+            thread.join(DATA_THREADS_END_S)
+
+
+@contextmanager
+def divert_output() -> Iterator[Path]:
+    """Send what the process writes to stdout and stderr to a file meanwhile.
+
+    Ray's C++ parts and its progress messages know no other way to be quiet. Who wants to be seen
+    writes to a copy of the descriptor made before.
+    """
+    handle, name = tempfile.mkstemp(prefix="rank1_batch-", suffix=".log")
+    kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
+    try:
+        for descriptor in kept:
+            os.dup2(handle, descriptor)
+        yield Path(name)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        for descriptor, copy in kept.items():
+            os.dup2(copy, descriptor)
+            os.close(copy)
+        os.close(handle)
+
+
+def _gather_logs(chatter: Path, session: str | None) -> str:
+    """The folder of all logs: Ray's own, with this process's chatter moved into it where it can be."""
+    folder = Path(session or "") / "logs"
+    if not session or not os.access(folder, os.W_OK):
+        return str(chatter)
+    with contextlib.suppress(OSError):
+        chatter.rename(folder / f"rank1_batch-driver-{os.getpid()}.log")
+    return str(folder)
+
+
+def check_capacity(cluster: ClusterConfig, engine: EngineConfig, resources: dict[str, float]) -> None:
+    """Raises SettingsError where the replicas need more than these resources: they would wait for ever."""
+    wanted = {"CPU": engine.cpus * cluster.replicas, "GPU": float(engine.gpus * cluster.replicas)}
+    short = [
+        f"cluster.replicas={cluster.replicas} needs {need:g} {name}s, but this machine has {resources.get(name, 0):g}"
+        for name, need in wanted.items()
+        if need > resources.get(name, 0)
+    ]
+    if short and engine.gpus and not resources.get("GPU"):
+        short.append("engine=vllm_cpu judges without a GPU (small models); cluster.address=… uses a running cluster")
+    if short:
+        raise SettingsError(short)
+
+
+def check_node_versions() -> None:
+    """Raises SettingsError where a node that is up has other versions than this process."""
+    mine = find_versions()
+    calls = {
+        node["NodeID"]: ray.remote(find_versions)
+        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
+        .remote()
+        for node in ray.nodes()
+        if node["Alive"]
+    }
+    problems = []
+    for node, call in calls.items():
+        with contextlib.suppress(NodeDiedError, TaskUnschedulableError):  # a spot node that went away meanwhile
+            problems += [f"node {node[:12]}: {problem}" for problem in compare_versions(mine, ray.get(call))]
+    if problems:
+        raise SettingsError([*problems, "install the same versions on every node"])

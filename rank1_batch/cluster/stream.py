@@ -1,0 +1,175 @@
+"""Units through the replicas by Ray Data: units go in, a receipt for each comes out, rows never move."""
+
+import gc
+import json
+import logging
+import time
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import ray
+from ray.data import ActorPoolStrategy
+
+from rank1_batch import errors
+from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
+from rank1_batch.output.counts import Counts
+from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
+from rank1_batch.settings import ClusterConfig, EngineConfig
+
+ROWS_IN_FLIGHT = 32
+"""Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
+stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
+
+LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
+
+TASK_UNITS, TASK_ROWS = 8, 4
+"""Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
+of an engine, at most."""
+
+TASKS_A_REPLICA = 4
+"""What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
+
+ERRORS = {
+    kind.__name__: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, Rank1BatchError)
+}
+
+
+class JudgeActor:
+    """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
+
+    Errors of ours go back as data. Ray would wrap them in others of its own and lose their class,
+    and one raised by the constructor would count as an actor that died, and be tried again.
+    """
+
+    def __init__(self, spec: JudgeSpec) -> None:
+        _log_progress()
+        self._refusal: SettingsError | GoldenError | StorageError | None = None
+        try:
+            self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
+            _spare_collector()
+        except (SettingsError, GoldenError, StorageError) as error:
+            self._refusal = error
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        """`batch["units"]` holds a list of units as one JSON text, the answer's `receipt` a text for each."""
+        units = [Unit(*unit) for unit in json.loads(str(batch["units"][0]))]
+        with ThreadPoolExecutor(len(units)) as pool:
+            answers = list(pool.map(self._answer, units))
+        return {"receipt": [_to_text(answer) for answer in answers]}
+
+    def _answer(self, unit: Unit) -> Receipt | Rank1BatchError:
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            return self._judge(unit)
+        except Rank1BatchError as error:
+            return error
+
+
+def stream_units(
+    units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
+) -> Generator[Receipt]:
+    """A receipt for each unit, as they come. Raises our own error where an actor raised one.
+
+    Units that are passed over, after the run was asked to stop, have none: all others do, so that
+    the end means that nothing is under way.
+    """
+    replicas = cluster.max_replicas or cluster.replicas
+    tasks = deal_units(units, engine.max_num_seqs, replicas)
+    # No more for one than its share: the first to be loaded would take all units of a small job.
+    share = -(-len(tasks) // replicas)
+    in_flight = min(tasks_in_flight(engine.max_num_seqs, max(map(_count_pairs, tasks))), share)
+    pool = ActorPoolStrategy(
+        min_size=cluster.replicas,
+        max_size=replicas,
+        max_concurrent_calls_per_actor=in_flight,
+        max_tasks_in_flight_per_actor=in_flight + 1,
+        enable_true_multi_threading=True,
+    )
+    items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
+    receipts = items.map_batches(
+        JudgeActor,
+        batch_size=1,
+        compute=pool,
+        fn_constructor_args=(spec,),
+        num_cpus=engine.cpus,
+        num_gpus=engine.gpus or None,
+    )
+    rows: Any = iter(receipts.iter_rows())
+    try:
+        for row in rows:
+            receipt = _parse_receipt(row["receipt"])
+            if not receipt.passed_over:
+                yield receipt
+    except ray.exceptions.RayError as error:
+        raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
+    finally:
+        rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
+
+
+def _spare_collector() -> None:
+    """Leave out of every later collection what was loaded: all that vLLM and torch are made of, which stays.
+
+    A row costs this process a quarter less CPU time so, and none waits for a walk of half a second.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _log_progress() -> None:
+    """Our own progress into the actor's log; Ray leaves Python's default there, which drops it."""
+    ours = logging.getLogger("rank1_batch")
+    ours.setLevel(logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    ours.addHandler(handler)
+
+
+def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
+    """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
+    tasks: list[list[Unit]] = []
+    left, room = _count_pairs(units), -1
+    for unit in units:
+        if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
+            tasks.append([])
+            room = min(TASK_ROWS * max_num_seqs, left // (TASKS_A_REPLICA * replicas))
+        tasks[-1].append(unit)
+        room -= unit.pairs
+        left -= unit.pairs
+    return tasks
+
+
+def tasks_in_flight(max_num_seqs: int, task_pairs: int) -> int:
+    """Tasks that one replica works on at once: enough rows to keep it busy while units end."""
+    tasks = -(-ROWS_IN_FLIGHT * max_num_seqs // max(1, task_pairs))
+    return min(max(LEAST_TASKS_IN_FLIGHT, tasks), MOST_TASKS_IN_FLIGHT)
+
+
+def _count_pairs(units: Iterable[Unit]) -> int:
+    return sum(unit.pairs for unit in units)
+
+
+def _to_text(answer: Receipt | Rank1BatchError) -> str:
+    """A receipt, or an error in its place, on its way to the driver. `began` travels as an age: clocks differ."""
+    if isinstance(answer, Rank1BatchError):
+        return json.dumps({"error": type(answer).__name__, "message": str(answer)})
+    return json.dumps(answer._replace(began=time.monotonic() - answer.began))
+
+
+def _parse_receipt(text: str) -> Receipt:
+    """The receipt of a unit. Raises the error that a replica sent in its place."""
+    found = json.loads(text)
+    if isinstance(found, dict):
+        kind, message = ERRORS[found["error"]], found["message"]
+        raise kind([message]) if issubclass(kind, SettingsError) else kind(message)
+    unit_id, counts, *rest = found
+    receipt = Receipt(unit_id, Counts(*counts), *rest)
+    return receipt._replace(began=time.monotonic() - receipt.began)
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

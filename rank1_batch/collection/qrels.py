@@ -1,0 +1,125 @@
+"""People's grades out of TREC qrels, BEIR's TSV and Parquet files, plain or compressed, here or in a store."""
+
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from rank1_batch.collection.lines import BrokenLines, read_records, strip_compression
+from rank1_batch.collection.sources import FileSource, check_paths, find_file_sources
+from rank1_batch.collection.tables import find_columns, find_good, is_empty, read_strings
+from rank1_batch.collection.trec import (
+    Qrel,
+    is_beir_header,
+    is_comment,
+    parse_beir_qrel_line,
+    parse_qrel_line,
+    split_tsv,
+)
+from rank1_batch.columns import DOC_ID, FILE_NAMES, QUERY_ID
+from rank1_batch.errors import BadFileError, SettingsError
+from rank1_batch.storage.parquet import read_batches
+
+RELEVANCE = "relevance"
+
+COLUMNS = {
+    QUERY_ID: (*FILE_NAMES[QUERY_ID], "query-id"),
+    DOC_ID: (*FILE_NAMES[DOC_ID], "corpus-id"),
+    RELEVANCE: (RELEVANCE, "rel", "grade", "score"),
+}
+"""Names of the columns in Parquet files; the first that is there counts."""
+
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
+
+BEIR_FIELDS = 3
+
+Grades = dict[str, dict[str, int]]
+"""The relevance of each document that was graded, by query."""
+
+
+def read_qrels(setting: str, value: Any) -> Grades:
+    """The grades of all files that a setting names.
+
+    Raises SettingsError where there is no such file or no grade in any, BadFileError with the file
+    and the line of what cannot be read, or grades a pair again and otherwise.
+    """
+    grades: Grades = {}
+    broken = BrokenLines()
+    for source in find_file_sources(setting, value):
+        if PurePosixPath(source.file.path).suffix.lower() in PARQUET_SUFFIXES:
+            _read_parquet(source, grades, broken)
+        else:
+            _read_text(source, grades, broken)
+    broken.check()
+    if not grades:
+        raise SettingsError([f"{setting}: {', '.join(check_paths(setting, value))}: there are no grades in it"])
+    return grades
+
+
+def _read_text(source: FileSource, grades: Grades, broken: BrokenLines) -> None:
+    parser = _Parser(grades, tsv=PurePosixPath(strip_compression(source.file.path)).suffix == ".tsv")
+    for _ in read_records(source.store, source.file.path, parser.parse, broken, parser.skip):
+        pass
+
+
+class _Parser:
+    """Takes lines of one file into `grades`: BEIR's form where the first line says so, else TREC's."""
+
+    def __init__(self, grades: Grades, *, tsv: bool) -> None:
+        self._grades = grades
+        self._tsv = tsv
+        self._beir: bool | None = None
+
+    def skip(self, line: str) -> bool:
+        """Whether a line says nothing: blank, BEIR's header, a comment of TREC's."""
+        if self._beir is None and line.strip():
+            self._beir = is_beir_header(line) or (self._tsv and len(split_tsv(line)) == BEIR_FIELDS)
+            return is_beir_header(line) or (not self._beir and is_comment(line))
+        return not line.strip() if self._beir else is_comment(line)
+
+    def parse(self, line: str) -> None:
+        """Add a line's grade. Raises ValueError with what is wrong."""
+        qrel = parse_beir_qrel_line(line) if self._beir else parse_qrel_line(line)
+        _add(self._grades, qrel)
+
+
+def _add(grades: Grades, qrel: Qrel) -> None:
+    found = grades.setdefault(qrel.query_id, {}).setdefault(qrel.doc_id, qrel.relevance)
+    if found != qrel.relevance:
+        raise ValueError(f"{qrel.query_id}/{qrel.doc_id} is graded {found} before and {qrel.relevance} here")
+
+
+def _read_parquet(source: FileSource, grades: Grades, broken: BrokenLines) -> None:
+    names = find_columns(source, COLUMNS, tuple(COLUMNS))
+    first_row = 0
+    for batch in read_batches(source.store, source.file.path, list(names.values())):
+        query_ids, doc_ids = (read_strings(source, batch, names[name]) for name in (QUERY_ID, DOC_ID))
+        relevance = _whole_numbers(source, batch.column(names[RELEVANCE]), names[RELEVANCE])
+        checks = [
+            (is_empty(query_ids), f"the {QUERY_ID} is null or empty"),
+            (is_empty(doc_ids), f"the {DOC_ID} is null or empty"),
+            (relevance.is_null(), f"the {RELEVANCE} is null"),
+        ]
+        good = find_good(source, first_row, checks, broken)
+        rows = pa.record_batch([query_ids, doc_ids, relevance], names=list(COLUMNS)).filter(good)
+        _add_rows(source, zip(*(column.to_pylist() for column in rows.columns), strict=True), grades)
+        first_row += len(batch)
+
+
+def _add_rows(source: FileSource, rows: Iterable[tuple[str, str, int]], grades: Grades) -> None:
+    for row in rows:
+        try:
+            _add(grades, Qrel(*row))
+        except ValueError as error:
+            raise BadFileError(f"{source.where}: {error}") from error
+
+
+def _whole_numbers(source: FileSource, column: pa.Array, name: str) -> pa.Array:
+    """The column as whole numbers, also where they are written as 1.0. Raises BadFileError where they are none."""
+    try:
+        if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            return column.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise BadFileError(f"{source.where}: column {name!r}: {error}") from error
+    raise BadFileError(f"{source.where}: column {name!r} is {column.type}, but must be whole numbers")

@@ -1,0 +1,137 @@
+"""Lines of JSONL and TSV files, taken apart: key, text and what may come with it. Reads no files."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from rank1_batch.collection.trec import split_tsv
+from rank1_batch.columns import DOC_ID, FILE_NAMES, INSTRUCTION, PASSAGE, QUERY, QUERY_ID, TITLE
+
+REQUIRED_COLUMNS = 2
+"""The key and the text."""
+
+Names = Mapping[str, tuple[str, ...]]
+"""Our column → the names that a file can have for it, the preferred one first."""
+
+
+class Row(NamedTuple):
+    """A query with its instruction, or a passage with its title."""
+
+    key: str
+    text: str | None
+    extra: str | None = None
+
+
+class Kind(NamedTuple):
+    """Which of our columns are a record's key, its text, and what may come with it."""
+
+    key: str
+    text: str
+    extra: str | None = None
+
+
+QUERIES = Kind(QUERY_ID, QUERY, INSTRUCTION)
+
+PASSAGES = Kind(DOC_ID, PASSAGE, TITLE)
+
+INSTRUCTIONS = Kind(QUERY_ID, INSTRUCTION)
+
+
+def find_names(columns: Iterable[str | None], mapping: Mapping[str, str]) -> Names:
+    """The names that a file can have for our columns. A name that the user gave to one column is no other's."""
+    given = set(mapping.values())
+    return {
+        ours: (mapping[ours],) if ours in mapping else tuple(name for name in FILE_NAMES[ours] if name not in given)
+        for ours in columns
+        if ours is not None
+    }
+
+
+class JsonParser:
+    """A parser of one JSON object a line. Fields that nobody asked for are not looked at.
+
+    A file's names are those of its first line, until a line does not have them. A key may be a
+    whole number, which becomes text.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._build([given[0] for given in names.values()])
+
+    def parse(self, line: str) -> Row:
+        """Key, text and extra. Raises ValueError where the key or the text is not there at all."""
+        try:
+            found = self._decoder.decode(line)  # msgspec's errors are ValueErrors
+        except msgspec.ValidationError as error:
+            self._choose_names(line, error)
+            found = self._decoder.decode(line)
+        key, text, *extra = msgspec.structs.astuple(found)
+        return _row(self._names, str(key), text, *extra)
+
+    def _choose_names(self, line: str, error: msgspec.ValidationError) -> None:
+        """Take the names that this line has. Raises ValueError where these are no others than before."""
+        value = msgspec.json.decode(line)
+        found = value if isinstance(value, dict) else {}
+        chosen = [next((name for name in given if name in found), given[0]) for given in self._names.values()]
+        for (ours, given), name in list(zip(self._names.items(), chosen, strict=True))[:REQUIRED_COLUMNS]:
+            if name not in found:
+                raise ValueError(f"no {ours} (a field {' or '.join(given)})") from error
+        if chosen == self._chosen:
+            raise ValueError(str(error)) from error
+        self._build(chosen)
+
+    def _build(self, chosen: list[str]) -> None:
+        self._chosen = chosen
+        fields: list[tuple[str, Any] | tuple[str, Any, Any]] = [("key", str | int), ("text", str | None)]
+        fields += [("extra", str | None, None)] * (len(chosen) - REQUIRED_COLUMNS)
+        rename = dict(zip(Row._fields, chosen, strict=False))
+        self._decoder = msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=rename))
+
+
+class TsvParser:
+    """A parser of lines split by tabs. A first line that names the key and the text says where columns stand.
+
+    Without one a line has two fields, the key and the text.
+    """
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._first = True
+        self._width = REQUIRED_COLUMNS
+        self._places: list[int | None] = [0, 1]
+
+    def skip(self, line: str) -> bool:
+        """Whether the line is blank or the header."""
+        if not line.strip():
+            return True
+        first, self._first = self._first, False
+        return first and self._read_header(split_tsv(line))
+
+    def parse(self, line: str) -> Row:
+        """Key, text and extra. Raises ValueError where the number of fields is not what it should be."""
+        fields = split_tsv(line)
+        if len(fields) != self._width:
+            needed = " and ".join(list(self._names)[:REQUIRED_COLUMNS])
+            raise ValueError(
+                f"{len(fields)} fields split by tabs, but there must be {self._width}: {needed}, "
+                "or those that the first line names"
+            )
+        key, text, *extra = (None if place is None else fields[place] for place in self._places)
+        return _row(self._names, key or "", text, *extra)
+
+    def _read_header(self, fields: list[str]) -> bool:
+        """Take the places of our columns from a first line; False where it names no key or no text."""
+        places = [
+            next((fields.index(name) for name in given if name in fields), None) for given in self._names.values()
+        ]
+        if None in places[:REQUIRED_COLUMNS]:
+            return False
+        self._places, self._width = places, len(fields)
+        return True
+
+
+def _row(names: Names, key: str, *texts: str | None) -> Row:
+    if not key:
+        raise ValueError(f"the {next(iter(names))} is empty")
+    return Row(key, *texts)

@@ -1,0 +1,31 @@
+"""The engine that the settings name."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from rank1_batch.judging.records import Engine
+from rank1_batch.settings import EngineConfig, ModelConfig
+
+
+def has_int4_kernels() -> bool:
+    """Whether vLLM can compute in int4 on this CPU."""
+    return "avx512f" in Path("/proc/cpuinfo").read_text()
+
+
+async def build_engine(model: ModelConfig, engine: EngineConfig) -> Engine:
+    """The engine that the settings name, ready to be asked."""
+    if engine.kind == "scripted":
+        from rank1_batch.engines.scripted import ScriptedEngine
+
+        return ScriptedEngine(model.max_model_len, **engine.args)
+    from rank1_batch.engines.vllm import build_vllm_engine
+
+    model_args = {**asdict(model), "model": model.name}
+    del model_args["name"]
+    engine_args = {
+        "max_num_seqs": engine.max_num_seqs,
+        "max_num_batched_tokens": engine.max_num_batched_tokens,
+        "tensor_parallel_size": max(1, engine.gpus),
+        **engine.args,
+    }
+    return await build_vllm_engine(model_args, engine_args, engine.env)

@@ -1,0 +1,115 @@
+"""The job: read what was asked for, measure it, and put the report where it is wanted."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from rank1_batch.collection.qrels import read_qrels
+from rank1_batch.errors import BadFileError, SettingsError
+from rank1_batch.jobs.evaluate.agreement import count_agreement
+from rank1_batch.jobs.evaluate.comparison import compare
+from rank1_batch.jobs.evaluate.instructions import InstructionScore, find_changed, score_instructions, split_forms
+from rank1_batch.jobs.evaluate.measures import Order, Qrels, measure_order, parse_measures, share_unjudged
+from rank1_batch.jobs.evaluate.orders import Ranking, read_labels, read_ranking
+from rank1_batch.jobs.evaluate.report import Evaluation, Queries, build_json, build_per_query
+from rank1_batch.jobs.evaluate.settings import EvaluateConfig, ranking_source
+from rank1_batch.storage.parquet import to_parquet
+from rank1_batch.storage.store import open_store, write_bytes
+
+JSON_PATH, PER_QUERY_PATH = "evaluation.json", "per_query.parquet"
+
+IDS_TOLD = 3
+
+T = TypeVar("T")
+
+
+def run_evaluation(config: EvaluateConfig) -> Evaluation:
+    """Read and measure; put the report if a place for it is given."""
+    found = _evaluate(config, *_read(config))
+    if config.report.path is not None:
+        store = open_store(config.report.path)
+        write_bytes(store, PER_QUERY_PATH, to_parquet(build_per_query(found)))
+        write_bytes(store, JSON_PATH, json.dumps(build_json(found), indent=2).encode())
+    return found
+
+
+def _read(config: EvaluateConfig) -> tuple[Ranking, Order | None, Qrels, tuple[Order, Qrels] | None]:
+    """The order, the first stage's, the grades, and what they became when instructions changed.
+
+    Raises SettingsError with what is wrong with any of them.
+    """
+    problems: list[str] = []
+    attempt, read_order = _Attempt(problems), partial(read_ranking, form=config.run_format)
+    ranking = attempt(read_order, *ranking_source(config))
+    qrels = attempt(read_qrels, "qrels", config.qrels)
+    first = attempt(read_order, "first_stage", config.first_stage)
+    changed = attempt(read_order, "changed.run", config.changed.run)
+    changed_qrels = attempt(read_qrels, "changed.qrels", config.changed.qrels)
+    if ranking and qrels:
+        problems += _check_shared("run", ranking.order, qrels)
+        problems += _check_shared("first_stage", first.order, qrels) if first else []
+    if problems or ranking is None or qrels is None:
+        raise SettingsError(problems)
+    after = (changed.order, changed_qrels) if changed and changed_qrels else None
+    return ranking, first.order if first else ranking.first_stage, qrels, after
+
+
+class _Attempt:
+    """Reads what a setting names, if it names anything; what is wrong with it goes to `problems`."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self._problems = problems
+
+    def __call__(self, read: Callable[[str, Any], T], setting: str, value: Any) -> T | None:
+        try:
+            return None if value is None else read(setting, value)
+        except SettingsError as error:
+            self._problems += error.problems
+        except BadFileError as error:
+            self._problems.append(str(error))
+        return None
+
+
+def _check_shared(setting: str, order: Order, qrels: Qrels) -> list[str]:
+    if order.keys() & qrels.keys():
+        return []
+    ours, theirs = (", ".join(sorted(ids)[:IDS_TOLD]) for ids in (order, qrels))
+    return [f"{setting} and qrels share no query: {setting} has {ours}, …; qrels have {theirs}, …"]
+
+
+def _evaluate(
+    config: EvaluateConfig, ranking: Ranking, first: Order | None, qrels: Qrels, after: tuple[Order, Qrels] | None
+) -> Evaluation:
+    zero = config.missing_queries == "zero"
+    measured = {query: grades for query, grades in qrels.items() if zero or query in ranking.order}
+    measures = parse_measures(config.measures)
+    ours = measure_order(ranking.order, measured, measures)
+    before = measure_order(first, measured, measures) if first is not None else None
+    threshold = config.relevance_threshold
+    return Evaluation(
+        comparisons=compare(measures, ours, before),
+        ours=ours,
+        first=before,
+        queries=Queries(
+            measured=len(measured),
+            missing=len(qrels.keys() - ranking.order.keys()),
+            without_grades=len(ranking.order.keys() - qrels.keys()),
+            missing_count_as_zero=zero,
+        ),
+        unjudged_in_top=share_unjudged(ranking.order, measured),
+        duplicates=ranking.duplicates,
+        agreement=count_agreement(read_labels(ranking.output), qrels, threshold) if ranking.output else None,
+        relevance_threshold=threshold,
+        instructions=_score_instructions(ranking.order, qrels, after, threshold),
+    )
+
+
+def _score_instructions(
+    order: Order, qrels: Qrels, after: tuple[Order, Qrels] | None, threshold: int
+) -> InstructionScore | None:
+    """p-MRR, where there are orders before and after the instructions changed."""
+    if after is not None:
+        return score_instructions(order, after[0], find_changed(qrels, after[1], threshold))
+    orders, grades = split_forms(order), split_forms(qrels)
+    return score_instructions(*orders, find_changed(*grades, threshold))

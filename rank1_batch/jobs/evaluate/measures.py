@@ -1,0 +1,81 @@
+"""Measures of an order by people's grades, query by query. ir-measures computes them.
+
+Knows nothing about files: an order is the doc_ids of each query from the best.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ir_measures
+
+from rank1_batch.errors import SettingsError
+
+Order = Mapping[str, Sequence[str]]
+"""The doc_ids of each query, from the best; each once."""
+
+Qrels = Mapping[str, Mapping[str, int]]
+"""The relevance of each document that was graded, by query."""
+
+Values = dict[str, dict[str, float]]
+"""A value for each query, by the name of the measure."""
+
+TOP = 10
+
+
+def check_measures(names: Sequence[str]) -> list[str]:
+    """What is wrong with the names of measures, one sentence each; empty where ir-measures can compute all."""
+    return [problem for name in names if (problem := _check_measure(name))]
+
+
+def parse_measures(names: Sequence[str]) -> list[Any]:
+    """The measures of ir-measures with these names, each once. Raises SettingsError with all that are none."""
+    problems = check_measures(names)
+    if problems:
+        raise SettingsError(problems)
+    return list(dict.fromkeys(ir_measures.parse_measure(name) for name in names))
+
+
+def measure_order(order: Order, qrels: Qrels, measures: Sequence[Any]) -> Values:
+    """The value of each measure for every query of `qrels`; 0 for one that the order does not have.
+
+    Places are handed on as scores, and numbers as ids: those behind ir-measures break ties in
+    different ways, and some write files of which blanks in ids, or ids that are no numbers, are no part.
+    """
+    run, grades = {}, {}
+    queries = {str(number): query for number, query in enumerate(qrels)}
+    for number, query in queries.items():
+        candidates = order.get(query, ())
+        doc_ids = {doc_id: str(place) for place, doc_id in enumerate(dict.fromkeys([*candidates, *qrels[query]]))}
+        grades[number] = {doc_ids[doc_id]: grade for doc_id, grade in qrels[query].items()}
+        if candidates:
+            run[number] = {doc_ids[doc_id]: -float(place) for place, doc_id in enumerate(candidates, 1)}
+    values: Values = {str(measure): {} for measure in measures}
+    for metric in ir_measures.iter_calc(measures, grades, run):
+        values[str(metric.measure)][queries[metric.query_id]] = float(metric.value)
+    return values
+
+
+def aggregate(measure: Any, values: Mapping[str, float]) -> float:
+    """One number for all queries: the mean, but for measures that count, whose sum it is."""
+    total = measure.aggregator()
+    for value in values.values():
+        total.add(value)
+    return float(total.result())
+
+
+def share_unjudged(order: Order, qrels: Qrels, depth: int = TOP) -> float | None:
+    """The share of candidates in the first `depth` places that nobody graded; None where there are none."""
+    top = [doc_id in grades for query, grades in qrels.items() for doc_id in order.get(query, ())[:depth]]
+    return 1 - sum(top) / len(top) if top else None
+
+
+def _check_measure(name: str) -> str | None:
+    try:
+        measure = ir_measures.parse_measure(name)
+        supported = ir_measures.DefaultPipeline.supports(measure)
+    except (NameError, ValueError, TypeError, AssertionError) as error:  # what its parser and its checks raise
+        # A parameter that is not given is an object without a name.
+        reason = re.sub(r"=<object object at \w+>", " is not given", str(error))
+        return f"measures: {name!r} is no measure of ir-measures ({reason}); such are nDCG@10, AP, RR@10, AP(rel=2)"
+    return None if supported else f"measures: {name!r}: nothing that is installed computes it"

@@ -1,0 +1,117 @@
+"""The order of candidates out of run files and out of what `jobs.rerank` wrote, here or in a store."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rank1_batch.collection.lines import BrokenLines
+from rank1_batch.collection.runs import read_run
+from rank1_batch.collection.sources import RunFormat, check_paths, find_file_sources, find_run_format
+from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, LABEL, QUERY_ID, RANK, SCORE
+from rank1_batch.errors import SettingsError
+from rank1_batch.output.commits import committed_units
+from rank1_batch.output.layout import JOB_PATH, judgments_path
+from rank1_batch.output.ranking import RANKING_FOLDER
+from rank1_batch.storage.parquet import read_tables
+from rank1_batch.storage.store import Store, list_files, open_store, stat_file
+
+Lists = dict[str, list[str]]
+"""The doc_ids of each query, from the best; each once."""
+
+SCHEMA = pa.schema({QUERY_ID: pa.string(), DOC_ID: pa.string(), RANK: pa.int64(), SCORE: pa.float64()})
+
+OWN_RANK = {RANK: RANK}
+"""A Parquet file's `first_stage_rank` is not the rank of what is measured here."""
+
+
+class Ranking(NamedTuple):
+    """An order, the one before it where that is known, and the job's output where it came from one.
+
+    `duplicates` counts candidates that were there twice.
+    """
+
+    order: Lists
+    first_stage: Lists | None = None
+    duplicates: int = 0
+    output: Store | None = None
+
+
+def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Ranking:
+    """The order that a setting names: a job's output folder, or run files.
+
+    Raises SettingsError where there is no such thing or nothing in it, BadFileError with file and
+    line of what cannot be read.
+    """
+    paths = check_paths(setting, value)
+    output = open_store(paths[0])
+    if len(paths) == 1 and stat_file(output, JOB_PATH):
+        ranking = _read_output(setting, output)
+    else:
+        rows = pa.Table.from_batches(_read_files(setting, value, RunFormat(form)), SCHEMA)
+        order = order_candidates(rows, RANK, SCORE)
+        ranking = Ranking(order, duplicates=len(rows) - _count(order))
+    if not ranking.order:
+        raise SettingsError([f"{setting}: {', '.join(paths)}: there are no candidates in it"])
+    return ranking
+
+
+def read_labels(output: Store) -> Iterator[tuple[str, str, bool | None]]:
+    """query_id, doc_id and label of every judged row of a job's output; None where the row failed."""
+    paths = [judgments_path(unit_id) for unit_id in sorted(committed_units(output))]
+    for table in read_tables(output, paths, [QUERY_ID, DOC_ID, LABEL]):
+        yield from zip(*(table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL)), strict=True)
+
+
+def order_candidates(rows: pa.Table, rank: str, score: str) -> Lists:
+    """The doc_ids of each query: by rank where there is one, then by score, as trec_eval orders them.
+
+    trec_eval reads scores as 32-bit floats, and breaks ties by doc_id, from the last. A doc_id that
+    is there twice keeps its better place.
+    """
+    keys = [QUERY_ID, RANK, SCORE, DOC_ID]
+    found = pa.table([rows[QUERY_ID], rows[rank], pc.cast(rows[score], pa.float32(), safe=False), rows[DOC_ID]], keys)
+    directions = zip(keys, ("ascending", "ascending", "descending", "descending"), strict=True)
+    places = pc.sort_indices(found, sort_keys=list(directions))
+    order: dict[str, dict[str, None]] = {}
+    for query_id, doc_id in zip(*(found[name].take(places).to_pylist() for name in (QUERY_ID, DOC_ID)), strict=True):
+        order.setdefault(query_id, {}).setdefault(doc_id)
+    return {query_id: list(doc_ids) for query_id, doc_ids in order.items()}
+
+
+def _read_files(setting: str, value: Any, form: RunFormat) -> Iterator[pa.RecordBatch]:
+    """All candidates of run files. A TREC run's ranks are left out, as trec_eval never looks at them."""
+    broken = BrokenLines()
+    for source in find_file_sources(setting, value):
+        found = _find_form(setting, source.file.path, form)
+        for batch in read_run([source], found, OWN_RANK, broken):
+            ranks = pa.nulls(len(batch), pa.int64()) if found is RunFormat.TREC else batch.column(RANK)
+            columns = [batch.column(QUERY_ID), batch.column(DOC_ID), ranks, batch.column(SCORE)]
+            yield pa.record_batch(columns, schema=SCHEMA)
+    broken.check()
+
+
+def _find_form(setting: str, path: str, form: RunFormat) -> RunFormat:
+    try:
+        return find_run_format(path, form)
+    except SettingsError as error:
+        raise SettingsError([f"{setting}{problem.removeprefix('run')}" for problem in error.problems]) from error
+
+
+def _read_output(setting: str, output: Store) -> Ranking:
+    """What a job ranked, by its ranks: rows that failed stand last, in first-stage order."""
+    paths = [file.path for file in list_files(output, RANKING_FOLDER) if file.path.endswith(".parquet")]
+    if not paths:
+        raise SettingsError(
+            [f"{setting}: {output.url} has no {RANKING_FOLDER}/ yet: run its jobs.rerank again to its end"]
+        )
+    columns = [QUERY_ID, DOC_ID, RANK, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
+    rows = pa.concat_tables(read_tables(output, paths, columns))
+    known = any(rows[name].null_count < len(rows) for name in (FIRST_STAGE_RANK, FIRST_STAGE_SCORE))
+    first = order_candidates(rows, FIRST_STAGE_RANK, FIRST_STAGE_SCORE) if known else None
+    return Ranking(order_candidates(rows, RANK, FIRST_STAGE_SCORE), first, output=output)
+
+
+def _count(order: Lists) -> int:
+    return sum(map(len, order.values()))

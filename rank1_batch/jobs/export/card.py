@@ -1,0 +1,178 @@
+"""`labels_card.md` and its picture: what a person needs to decide whether to train on these labels."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rank1_batch.jobs.export.choice import Reason
+from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE
+from rank1_batch.jobs.export.totals import BINS
+
+CARD_PATH, PICTURE_PATH = "labels_card.md", "labels.png"
+
+NOTHING = "-"
+
+Report = Mapping[str, Any]
+
+
+def render_card(report: Report) -> str:
+    """The card in Markdown."""
+    parts = [
+        "# Silver labels",
+        f"Made by a model, not by people: {describe_judge(report)}.",
+        "All figures are in `labels.json`. `links/` leads from each record to its judgments and their traces.",
+        f"![Scores and reliability]({PICTURE_PATH})",
+        "## Rows",
+        _table(("rows", "", ""), [(name, str(rows), share) for name, rows, share in list_rows(report)]),
+        "## Data",
+        _table(("split", "queries", "positives", "negatives"), _list_splits(report)),
+        _table(("format", "split", "files", "records"), _list_files(report)),
+        "## Agreement with people",
+        *_render_trust(report),
+        "## Settings",
+        "```\n" + "\n".join(_flatten({**report["settings"], "judged_with": report["judged_with"]})) + "\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def describe_judge(report: Report) -> str:
+    """The model, prompt and way of asking in one line."""
+    judged = report["judged_with"]
+    model, prompt, policy = judged["model"], judged["prompt"], judged["policy"]
+    revision = f" @{model['revision']}" if model["revision"] else ""
+    return f"{model['name']}{revision}, prompt {prompt['id']} version {prompt['version']}, policy {policy['kind']}"
+
+
+def list_rows(report: Report) -> list[tuple[str, int, str]]:
+    """Rows in, those left out by reason, and those exported: name, number, share."""
+    total = report["rows"]
+    left_out = [(reason.value, report["left_out"].get(reason.name.lower(), 0)) for reason in Reason]
+    lines = [("judged", total), *((f"- {name}", rows) for name, rows in left_out if rows)]
+    return [(name, rows, _share(rows, total)) for name, rows in [*lines, ("exported", report["exported"])]]
+
+
+def list_measures(report: Report) -> list[tuple[str, str]]:
+    """The measures of agreement, each with its interval; none where there are no qrels."""
+    trust = report["trust"]
+    if trust is None:
+        return []
+    named = [(f"verdict: {name}", value) for name, value in trust["verdicts"].items()]
+    labels = {name: value for name, value in trust["labels"].items() if name != "graded"}
+    named += [(f"label: {name.replace('_', ' ')}", value) for name, value in labels.items()]
+    return [(name, format_measure(value)) for name, value in named]
+
+
+def format_measure(measure: Mapping[str, float | None]) -> str:
+    """A value with its 95 % interval; a dash where it is not defined."""
+    if measure["value"] is None:
+        return NOTHING
+    interval = "" if measure["low"] is None else f"  ({measure['low']:.3f} to {measure['high']:.3f})"
+    return f"{measure['value']:.3f}{interval}"
+
+
+def draw_picture(report: Report) -> bytes:
+    """The scores of all rows and of those taken and, with qrels, the reliability curve, as PNG."""
+    from matplotlib.figure import Figure
+
+    curves = report["trust"]["reliability"] if report["trust"] else {}
+    figure = Figure(figsize=(11 if curves else 5.5, 4), layout="constrained")
+    axes = figure.subplots(1, 2 if curves else 1, squeeze=False)[0]
+    _draw_scores(axes[0], report["score_histogram"])
+    if curves:
+        _draw_reliability(axes[1], curves)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw_scores(axes: Any, histogram: Mapping[str, list[int]]) -> None:
+    places = [(number + 0.5) / BINS for number in range(BINS)]
+    axes.bar(places, histogram[ALL], 1 / BINS, color="0.85", label="all judged")
+    axes.bar(places, histogram[NEGATIVE], 0.7 / BINS, color="tab:orange", label="negatives")
+    axes.bar(places, histogram[POSITIVE], 0.7 / BINS, bottom=histogram[NEGATIVE], color="tab:blue", label="positives")
+    axes.set(xlabel="score", ylabel="rows", xlim=(0, 1), title="Scores")
+    axes.legend()
+
+
+def _draw_reliability(axes: Any, curves: Mapping[str, Any]) -> None:
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="--")
+    for name, curve in curves.items():
+        points = [(one["mean_score"], one["relevant_share"]) for one in curve["bins"]]
+        axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=name)
+    axes.set(xlabel="mean score", ylabel="share that people call relevant", xlim=(0, 1), ylim=(0, 1))
+    axes.set_title("Reliability, on queries nothing was fitted to")
+    axes.legend()
+
+
+def _render_trust(report: Report) -> Iterator[str]:
+    trust = report["trust"]
+    if trust is None:
+        yield "Not measured: no qrels were given."
+        return
+    graded, labelled = trust["graded"], trust["labels"]["graded"]
+    yield (
+        f"{graded['pairs']} judged pairs of {graded['queries']} queries have a grade, {graded['relevant']} of them "
+        f"relevant; {labelled['pairs']} of them were exported. In brackets: 95 % intervals, by drawing queries."
+    )
+    yield _table(("measure", "value"), list_measures(report))
+    fitted, reported = trust["fitted_on"], trust["reported_on"]
+    yield (
+        f"Fitted on {fitted['pairs']} pairs of {fitted['queries']} queries, reported on "
+        f"{reported['pairs']} of {reported['queries']} others:"
+    )
+    errors = [
+        (name, _number(curve["brier"]), _number(curve["calibration_error"]))
+        for name, curve in trust["reliability"].items()
+    ]
+    yield _table(("score", "Brier", "calibration error"), errors)
+    yield _table(("wanted precision", "labels.positive_from", "precision reached", "recall"), _list_thresholds(trust))
+
+
+def _list_thresholds(trust: Report) -> list[tuple[str, ...]]:
+    return [
+        (f"{one['wanted_precision']:g}", "not reached", NOTHING, NOTHING)
+        if one["positive_from"] is None
+        else (
+            f"{one['wanted_precision']:g}",
+            f"{one['positive_from']:.6g}",
+            format_measure(one["precision"]),
+            format_measure(one["recall"]),
+        )
+        for one in trust["thresholds"]
+    ]
+
+
+def _list_splits(report: Report) -> list[tuple[str, ...]]:
+    return [
+        (name, *(str(counts[key]) for key in ("queries", "positives", "negatives")))
+        for name, counts in report["splits"].items()
+    ]
+
+
+def _list_files(report: Report) -> list[tuple[str, ...]]:
+    return [
+        (name, split, str(counts["files"]), str(counts["records"]))
+        for name, splits in report["files"].items()
+        for split, counts in splits.items()
+    ]
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}: {value!r}"
+
+
+def _share(rows: int, total: int) -> str:
+    return f"{rows / total:.1%}" if total else ""
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"

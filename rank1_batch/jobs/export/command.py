@@ -1,0 +1,66 @@
+"""The command line of the labels job: settings in, labels written, a table and an exit code out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rank1_batch.cli.command import Job, run_command
+from rank1_batch.jobs.export.card import CARD_PATH, describe_judge, list_measures, list_rows
+from rank1_batch.jobs.export.formats import FORMATS
+from rank1_batch.jobs.export.job import run_export
+from rank1_batch.jobs.export.settings import ExportConfig, check_export
+
+USAGE = f"""\
+usage: python -m jobs.export [--help | --settings] SETTING=VALUE …
+
+Turns judgments into training data, and says what went in, what was left out, and how far the
+labels agree with people.
+
+  python -m jobs.export output.path=judged input.path=pairs labels.path=labels format=tevatron
+
+format: {", ".join(FORMATS)}; several as format=[tevatron,qrels]
+qrels=FILE measures agreement with people's grades. docs/configuration.md has all settings;
+--settings prints them as they would be, and starts nothing.
+"""
+
+JOB = Job("export", USAGE)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `jobs.export` with these arguments; the exit code (docs/semantics.md lists them)."""
+    return run_command(JOB, argv, ExportConfig, check_export, run)
+
+
+def run(config: ExportConfig, console: Console) -> int:
+    """Run the job and say what came of it; the exit code."""
+    report, was_there = run_export(config)
+    if was_there:
+        console.print("nothing to do: these labels are there already")
+    print_report(report, console)
+    return 0
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """What a person wants to know at the end, in 80 columns at most."""
+    rows = Table(show_header=False, box=None, pad_edge=False)
+    for justify in ("left", "right", "right"):
+        rows.add_column(justify=justify, no_wrap=True, overflow="ellipsis")
+    for name, number, share in list_rows(report):
+        rows.add_row(name, str(number), share)
+    console.print(rows)
+    for split, counts in report["splits"].items():
+        kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+        console.print(f"{split}: {kinds}")
+    measures = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in list_measures(report):
+        measures.add_row(name, value)
+    if measures.row_count:
+        console.print(measures)
+    if not report["exported"]:
+        console.print("nothing was exported: loosen the rule that left most rows out", style="yellow")
+    if report["rows_not_judged"]:
+        console.print(f"{report['rows_not_judged']} rows of unreadable files were never judged", style="yellow")
+    console.print(f"judged by {describe_judge(report)}", markup=False, soft_wrap=True)
+    console.print(f"more in {CARD_PATH}", markup=False)

@@ -1,0 +1,208 @@
+"""The labels job from end to end: check, deal rows by query, measure, choose and write."""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rank1_batch.columns import DOC_ID, FALSE_LOGPROB, FINISH, LABEL, QUERY, QUERY_ID, SCORE, TRACE, TRUE_LOGPROB
+from rank1_batch.errors import SettingsError
+from rank1_batch.jobs.export.card import CARD_PATH, PICTURE_PATH, draw_picture, render_card
+from rank1_batch.jobs.export.choice import is_dev
+from rank1_batch.jobs.export.claim import build_claim, check_labels, claim_labels, write_report
+from rank1_batch.jobs.export.files import Shard
+from rank1_batch.jobs.export.formats import FORMATS, Style, check_qrels_id
+from rank1_batch.jobs.export.queries import (
+    Given,
+    Scoring,
+    choose_queries,
+    find_log_odds,
+    given_by_column,
+    given_by_grades,
+    read_given,
+)
+from rank1_batch.jobs.export.rows import (
+    Grades,
+    Judgments,
+    check_job,
+    open_judgments,
+    open_texts,
+    read_grades,
+    read_judged,
+)
+from rank1_batch.jobs.export.settings import QRELS, ExportConfig, build_rules, format_names, given_from
+from rank1_batch.jobs.export.totals import DEV, TRAIN, Totals
+from rank1_batch.jobs.export.trust import Graded, build_graded, fit_calibration, split_graded
+from rank1_batch.jobs.export.trust_section import describe_trust
+from rank1_batch.pairs.reader import UnitReader
+from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
+from rank1_batch.storage.store import Store, open_store, write_bytes
+from rank1_batch.versions import find_versions
+
+MOST_BUCKETS = 256
+
+PROBLEMS_TOLD = 10
+
+EXTRA = ("sklearn", "matplotlib")
+
+GRADED_COLUMNS = [QUERY_ID, DOC_ID, LABEL, TRUE_LOGPROB, FALSE_LOGPROB, SCORE, FINISH]
+
+
+class _Work(NamedTuple):
+    """What an export works on, checked."""
+
+    config: ExportConfig
+    judgments: Judgments
+    texts: UnitReader | None
+    grades: Grades
+    labels: Store
+
+
+def run_export(config: ExportConfig) -> tuple[dict[str, Any], bool]:
+    """Write the labels; what `labels.json` says, and whether it was there already."""
+    check_packages()
+    work = _open(config)
+    claim = build_claim(config, work.judgments, work.grades)
+    report = check_labels(work.labels, claim)
+    if report is not None:
+        return report, True
+    return _export(work, claim), False
+
+
+def check_packages() -> None:
+    """Raises SettingsError where the extra `labels` is not installed."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError([f"jobs.export needs {', '.join(missing)}: pip install 'rank1-batch[labels]'"])
+
+
+def _open(config: ExportConfig) -> _Work:
+    judgments = open_judgments(config.output.path)
+    check_job(config, judgments.fingerprint)
+    texts, grades = open_texts(config, judgments), read_grades(config)
+    return _Work(config, judgments, texts, grades, open_store(config.labels.path))
+
+
+def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
+    total = sum(unit.pairs for unit in work.judgments.units)
+    buckets = min(max(1, -(-total // work.config.labels.shard_rows)), MOST_BUCKETS)
+    with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
+        tables = read_judged(work.judgments, work.texts, _more_columns(work.config))
+        paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, Path(folder), buckets)
+        _check_values(work, paths)
+        graded = _gather_graded(work, paths)
+        scoring = _find_scoring(work.config, graded)
+        # The first thing that is written: nothing that can be checked beforehand is wrong.
+        claim_labels(work.labels, claim)
+        totals = Totals()
+        for number, path in enumerate(paths):
+            _write_bucket(work, number, path, scoring, totals)
+    totals.check(total)
+    return _report(work, claim, totals, graded, scoring)
+
+
+def _check_values(work: _Work, paths: Sequence[Path]) -> None:
+    """Raises SettingsError for values of the judgments that a format or a given label cannot be made of."""
+    given, problems = given_from(work.config), list[str]()
+    checks: dict[str, Callable[[str], list[str]]] = {}
+    if "qrels" in format_names(work.config):
+        checks |= {QUERY_ID: check_qrels_id, DOC_ID: check_qrels_id}
+    if given is not None and given != QRELS:
+        checks[given] = partial(_check_given, given)
+    for table in read_buckets(paths if checks else (), list(checks)):
+        for name, check in checks.items():
+            values = table[name].unique().drop_null().to_pylist()
+            problems += [problem for value in values for problem in check(value)]
+    if problems:
+        raise SettingsError(problems[:PROBLEMS_TOLD])
+
+
+def _check_given(name: str, value: object) -> list[str]:
+    try:
+        read_given(value, 0)
+    except ValueError:
+        return [f"the kept column {name} has {value!r}, but a label must be true, false or a number"]
+    return []
+
+
+def _more_columns(config: ExportConfig) -> list[str]:
+    """Columns of the judgments that these settings need besides the usual ones."""
+    given = given_from(config)
+    traces = [TRACE] if any(FORMATS[name].needs_trace for name in format_names(config)) else []
+    return traces + ([given] if given not in (None, QRELS) else [])
+
+
+def _gather_graded(work: _Work, paths: Sequence[Path]) -> Graded:
+    """The judged pairs that people have graded, of those whose reasoning ended as asked."""
+    rows: list[tuple[str, bool, float, float, bool]] = []
+    for table in read_buckets(paths if work.grades else (), GRADED_COLUMNS):
+        columns = (table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL, SCORE, FINISH))
+        for query_id, doc_id, label, score, finish, log_odds in zip(*columns, find_log_odds(table), strict=True):
+            grade = work.grades.get((query_id, doc_id))
+            if grade is not None and score is not None and finish in work.config.labels.finishes:
+                rows.append((query_id, label, float(log_odds), score, grade >= work.config.labels.min_relevance))
+    return build_graded(rows)
+
+
+def _find_scoring(config: ExportConfig, graded: Graded) -> Scoring:
+    log_odds = config.labels.scale == "log_odds"
+    if config.trust.calibration == "none":
+        return Scoring(None, log_odds)
+    fit, report = split_graded(graded, config.trust.fit_share, config.labels.seed)
+    return Scoring(fit_calibration(config.trust.calibration, fit, report), log_odds)
+
+
+def _write_bucket(work: _Work, number: int, path: Path, scoring: Scoring, totals: Totals) -> None:
+    """Write the shards of one bucket: one a format and split."""
+    table = read_bucket(path)
+    if table is None:
+        return
+    labels = work.config.labels
+    style = _build_style(work)
+    shards: dict[tuple[str, str], Shard] = {}
+    for chosen in choose_queries(table, build_rules(work.config), scoring, _find_given(work)):
+        query = chosen.query
+        split = DEV if is_dev(query.text, labels.dev_share, labels.seed) else TRAIN
+        totals.add_query(chosen, split, work.grades)
+        for name in format_names(work.config) if query.examples else ():
+            shard = shards.setdefault((name, split), Shard(name, split, number, style))
+            shard.add(query.query_id, FORMATS[name].build(query, style))
+    for (name, split), shard in shards.items():
+        shard.put(work.labels)
+        totals.add_file(name, split, shard.records)
+
+
+def _build_style(work: _Work) -> Style:
+    labels, prompt = work.config.labels, work.judgments.fingerprint["prompt"]
+    return Style(labels.targets == "score", labels.prompt, prompt["template"], prompt["dataset_prompt"])
+
+
+def _find_given(work: _Work) -> Given:
+    name, least = given_from(work.config), work.config.labels.min_relevance
+    if name is None:
+        return lambda _: None
+    return given_by_grades(work.grades, least) if name == QRELS else given_by_column(name, least)
+
+
+def _report(work: _Work, claim: dict[str, Any], totals: Totals, graded: Graded, scoring: Scoring) -> dict[str, Any]:
+    """Write the card, the picture and, last of all, `labels.json`."""
+    labels, trust = work.config.labels, work.config.trust
+    calibrated = None if scoring.calibration is None else scoring.calibration.probability
+    exported = [
+        (query, label, 0.0, 0.0, work.grades[query, doc] >= labels.min_relevance) for query, doc, label in totals.labels
+    ]
+    report = {
+        **totals.describe(),
+        "rows_not_judged": sum(unit.pairs for unit in work.judgments.missing),
+        "trust": describe_trust(graded, build_graded(exported), calibrated, trust, labels.seed)
+        if work.grades
+        else None,
+        **claim,
+        "versions": find_versions(),
+    }
+    write_bytes(work.labels, PICTURE_PATH, draw_picture(report))
+    write_bytes(work.labels, CARD_PATH, render_card(report).encode())
+    write_report(work.labels, report)
+    return report

@@ -1,0 +1,173 @@
+"""A bucket of judged rows → queries with their chosen rows, ready to be written. Knows nothing about files."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from rank1_batch.columns import (
+    CANDIDATE,
+    DOC_ID,
+    FALSE_LOGPROB,
+    FINISH,
+    FIRST_STAGE_RANK,
+    LABEL,
+    PASSAGE,
+    QUERY,
+    QUERY_ID,
+    ROW,
+    SCORE,
+    TITLE,
+    TRACE,
+    TRUE_LOGPROB,
+    UNIT_ID,
+)
+from rank1_batch.jobs.export.choice import Choice, Judged, Reason, Rules, choose_rows
+from rank1_batch.jobs.export.formats import Example, Query
+from rank1_batch.jobs.export.trust import Calibration, Floats
+from rank1_batch.judging.prompts import combine_title
+
+MOST_LOG_ODDS = 100.0
+"""Where a logprob is minus infinity: JSON has no infinite numbers, and 100 is as good as certain."""
+
+ALL, POSITIVE, NEGATIVE = "all", "positive", "negative"
+
+Row = dict[str, Any]
+
+Given = Callable[[Row], bool | None]
+"""The label that a row was given elsewhere; None where it has none."""
+
+
+class Scoring(NamedTuple):
+    """What a row's score is: the judge's own, or calibrated; and whether targets are log-odds."""
+
+    calibration: Calibration | None = None
+    log_odds: bool = False
+
+
+class Chosen(NamedTuple):
+    """A query after the choice. `scores` are those of all its rows that have one, and of those taken."""
+
+    query: Query
+    left_out: Counter[Reason]
+    rows: int
+    scores: dict[str, list[float]]
+
+
+def choose_queries(table: pa.Table, rules: Rules, scoring: Scoring, given: Given) -> Iterator[Chosen]:
+    """Every query of a bucket, by its text and its query_id.
+
+    Queries of one text share their passages: none is taken twice.
+    """
+    rows = _list_rows(table, scoring)
+    rows.sort(key=lambda row: (row[QUERY], row[QUERY_ID]))
+    for _, same_text in groupby(rows, key=lambda row: row[QUERY]):
+        seen: set[str] = set()
+        for query_id, own in groupby(same_text, key=lambda row: row[QUERY_ID]):
+            found = list(own)
+            choice = choose_rows(query_id, [_judged(place, row, given) for place, row in enumerate(found)], rules, seen)
+            scores = {
+                ALL: [row[SCORE] for row in found if row[SCORE] is not None],
+                POSITIVE: [judged.score for judged in choice.positives if judged.score is not None],
+                NEGATIVE: [judged.score for judged in choice.negatives if judged.score is not None],
+            }
+            yield Chosen(_build_query(found, choice), choice.left_out, len(found), scores)
+
+
+def find_log_odds(table: pa.Table) -> Floats:
+    """The judge's log-odds of true, NaN on error."""
+    gap = _numbers(table, TRUE_LOGPROB) - _numbers(table, FALSE_LOGPROB)
+    return np.clip(gap, -MOST_LOG_ODDS, MOST_LOG_ODDS)
+
+
+def score_rows(table: pa.Table, scoring: Scoring) -> tuple[Floats, Floats]:
+    """Each row's score between 0 and 1, and its target for training; NaN on error."""
+    log_odds = find_log_odds(table)
+    calibration = scoring.calibration
+    if calibration is None:
+        score, target = _numbers(table, SCORE), log_odds
+    else:
+        known = ~np.isnan(log_odds)
+        score, target = np.full(len(table), np.nan), np.full(len(table), np.nan)
+        score[known] = calibration.probability(log_odds[known])
+        if calibration.log_odds is not None:
+            target[known] = calibration.log_odds(log_odds[known])
+    return score, target if scoring.log_odds else score
+
+
+def given_by_grades(grades: Mapping[tuple[str, str], int], min_relevance: int) -> Given:
+    """Labels out of people's grades."""
+
+    def find(row: Row) -> bool | None:
+        grade = grades.get((row[QUERY_ID], row[DOC_ID]))
+        return None if grade is None else grade >= min_relevance
+
+    return find
+
+
+def given_by_column(name: str, min_relevance: int) -> Given:
+    """Labels out of a kept column, which `read_given` can read."""
+    return lambda row: read_given(row[name], min_relevance)
+
+
+def read_given(value: object, min_relevance: int) -> bool | None:
+    """A label out of true or false, as such or as text, or out of a grade. Raises ValueError for anything else."""
+    if value is None or isinstance(value, bool):
+        return value
+    text = str(value).strip().lower()
+    return text == "true" if text in ("true", "false") else float(text) >= min_relevance
+
+
+def _numbers(table: pa.Table, name: str) -> Floats:
+    return np.asarray(table[name].to_numpy(), dtype=np.float64)
+
+
+def _list_rows(table: pa.Table, scoring: Scoring) -> list[Row]:
+    """The rows as mappings, with `score` and `target` as they are to be used; None on error."""
+    score, target = score_rows(table, scoring)
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    columns[SCORE] = _none_for_nan(score)
+    columns["target"] = _none_for_nan(target)
+    for name in (QUERY_ID, DOC_ID):
+        columns[name] = [value or "" for value in columns[name]]
+    # Where no texts are read, a query is known by its id.
+    columns.setdefault(QUERY, columns[QUERY_ID])
+    names = list(columns)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _none_for_nan(values: Floats) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
+def _judged(place: int, row: Row, given: Given) -> Judged:
+    passage = combine_title(row[TITLE], row[PASSAGE]) if PASSAGE in row else None
+    return Judged(place, row[DOC_ID], row[SCORE], row[LABEL], row[FINISH], passage, row[FIRST_STAGE_RANK], given(row))
+
+
+def _build_query(rows: list[Row], choice: Choice) -> Query:
+    def build(taken: list[Judged], *, positive: bool) -> list[Example]:
+        return [_build_example(rows[judged.place], positive=positive) for judged in taken]
+
+    positives, negatives = build(choice.positives, positive=True), build(choice.negatives, positive=False)
+    return Query(rows[0][QUERY_ID], rows[0][QUERY], positives, negatives)
+
+
+def _build_example(row: Row, *, positive: bool) -> Example:
+    return Example(
+        doc_id=row[DOC_ID],
+        positive=positive,
+        score=row["target"],
+        label=row[LABEL],
+        finish=row[FINISH],
+        unit_id=row[UNIT_ID],
+        row=row[ROW],
+        candidate=row[CANDIDATE],
+        passage=row.get(PASSAGE, ""),
+        title=row.get(TITLE),
+        trace=row.get(TRACE),
+    )

@@ -1,0 +1,152 @@
+"""A job's output as one stream of rows: judgments, and beside them the texts that were judged."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from rank1_batch.collection.qrels import read_qrels
+from rank1_batch.columns import (
+    CANDIDATE,
+    DOC_ID,
+    FALSE_LOGPROB,
+    FINISH,
+    FIRST_STAGE_RANK,
+    INSTRUCTION,
+    LABEL,
+    QUERY,
+    QUERY_ID,
+    ROW,
+    SCORE,
+    TRUE_LOGPROB,
+    UNIT_ID,
+)
+from rank1_batch.errors import SettingsError
+from rank1_batch.jobs.export.formats import FORMATS, check_rank1_template
+from rank1_batch.jobs.export.settings import QRELS, ExportConfig, check_apart, format_names, given_from
+from rank1_batch.judging.prompts import combine_query
+from rank1_batch.judging.records import Finish, PolicyKind
+from rank1_batch.output.commits import committed_units
+from rank1_batch.output.judgments import join_texts, read_judgments
+from rank1_batch.output.layout import GENERATIONS_PATH, JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
+from rank1_batch.output.plan import read_plan
+from rank1_batch.pairs.inputs import check_planned_files, open_input
+from rank1_batch.pairs.layout import to_text
+from rank1_batch.pairs.reader import UnitReader
+from rank1_batch.pairs.units import Unit
+from rank1_batch.settings import InputConfig
+from rank1_batch.storage.parquet import read_ahead
+from rank1_batch.storage.store import Store, open_store, read_bytes
+
+COLUMNS = (
+    QUERY_ID, DOC_ID, SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_RANK,
+)  # fmt: skip
+
+UNITS_AHEAD = 8
+"""Units with their texts that may wait in memory: a unit of a large job takes some 10 MB."""
+
+Grades = Mapping[tuple[str, str], int]
+"""People's grades by query_id and doc_id."""
+
+
+class Judgments(NamedTuple):
+    """A finished job's output: its committed units in the plan's order, and what shaped its scores.
+
+    `missing` are units whose input could not be read when they were to be judged; `again` says
+    which rows were judged again (jobs.redo); `input_path` is where the pairs were read.
+    """
+
+    store: Store
+    units: list[Unit]
+    missing: list[Unit]
+    fingerprint: dict[str, Any]
+    again: list[Any]
+    input_path: Any
+
+
+def open_judgments(url: str) -> Judgments:
+    """The judgments at an `output.path`. Raises SettingsError unless a job came to its end there."""
+    store = open_store(url)
+    found = read_bytes(store, JOB_PATH)
+    if found is None:
+        raise SettingsError([f"output.path: {url} is no output of jobs.rerank (there is no {JOB_PATH})"])
+    if read_bytes(store, SUCCESS_PATH) is None:
+        raise SettingsError([f"output.path: {url} is not judged to its end, or failed a gate (no {SUCCESS_PATH})"])
+    plan, committed = read_plan(store), committed_units(store)
+    units = [unit for unit in plan if unit.unit_id in committed]
+    missing = [unit for unit in plan if unit.unit_id not in committed]
+    generations = json.loads(read_bytes(store, GENERATIONS_PATH) or b"[]")
+    again = [{name: generation[name] for name in ("where", "policy")} for generation in generations]
+    recorded = json.loads(read_bytes(store, SETTINGS_PATH) or b"{}")
+    return Judgments(store, units, missing, json.loads(found), again, recorded.get("input", {}).get("path"))
+
+
+def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
+    """Raises SettingsError with all that is asked for and that these judgments cannot give."""
+    problems = []
+    no_think = fingerprint["policy"]["kind"] == PolicyKind.NO_THINK
+    if no_think and Finish.NO_THINK not in config.labels.finishes:
+        problems.append("labels.finishes: all rows were judged with policy=no_think: labels.finishes=[no_think]")
+    with_trace = [name for name in format_names(config) if no_think and FORMATS[name].needs_trace]
+    problems += [f"format={name} needs reasoning: rows judged with policy=no_think have none" for name in with_trace]
+    if "rank1" in format_names(config):
+        problems += check_rank1_template(fingerprint["prompt"]["template"])
+    given, keep = given_from(config), fingerprint["keep"]
+    if given not in (None, QRELS, *keep):
+        there_are = ", ".join([QRELS, *keep])
+        problems.append(f"labels.source, labels.agree_with: {given} is no column that was kept; there are {there_are}")
+    if problems:
+        raise SettingsError(problems)
+
+
+def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
+    """A reader of the rows that were judged; None where no format has texts.
+
+    They are where the job last read them, unless `input.path` says otherwise. Raises RefusedError
+    where a file is not what it was when the job was planned.
+    """
+    if not any(FORMATS[name].needs_text for name in format_names(config)):
+        return None
+    path = config.input.path or judgments.input_path
+    if path is None:
+        raise SettingsError(["input.path must be given: this output does not say where its pairs were read"])
+    problems = check_apart(config.labels.path, path)
+    if problems:
+        raise SettingsError(problems)
+    store, files = open_input(InputConfig(path=path))
+    check_planned_files(store, files, judgments.units)
+    return UnitReader(store, judgments.fingerprint["columns"], ())
+
+
+def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[str]) -> Iterator[pa.Table]:
+    """A table a unit: COLUMNS, `more` columns of the judgments as text, and query, title and passage.
+
+    The query holds the instruction, as in the prompt.
+    """
+
+    def read(unit: Unit) -> pa.Table:
+        table = read_judgments(judgments.store, unit, [*COLUMNS, *more]).replace_schema_metadata(None)
+        for name in more:
+            table = table.set_column(table.schema.get_field_index(name), name, to_text(table[name]))
+        if texts is None:
+            return table
+        rows, _ = texts.read(unit)
+        return _combine_queries(join_texts(table, rows, f"{judgments.store.url}, unit {unit.unit_id}"))
+
+    return read_ahead(read, judgments.units, UNITS_AHEAD)
+
+
+def _combine_queries(table: pa.Table) -> pa.Table:
+    """The instruction as a part of the query. A row without text, which is an error, has an empty one."""
+    pairs = zip(table[QUERY].to_pylist(), table[INSTRUCTION].to_pylist(), strict=True)
+    queries = pa.array([combine_query(query or "", instruction, None) for query, instruction in pairs], pa.string())
+    return table.drop_columns([INSTRUCTION]).set_column(table.schema.get_field_index(QUERY), QUERY, queries)
+
+
+def read_grades(config: ExportConfig) -> dict[tuple[str, str], int]:
+    """People's grades out of `qrels`; none where none are given."""
+    if config.qrels is None:
+        return {}
+    found = read_qrels("qrels", config.qrels)
+    return {(query_id, doc_id): grade for query_id, own in found.items() for doc_id, grade in own.items()}

@@ -1,0 +1,77 @@
+"""What an export is made of, counted while it is written: rows by reason, splits, files, scores."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from rank1_batch.jobs.export.choice import Reason
+from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE, Chosen
+
+BINS = 20
+
+TRAIN, DEV = "train", "dev"
+
+
+class Totals:
+    """Sums over all queries."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.left_out: Counter[Reason] = Counter()
+        self.splits: dict[str, Counter[str]] = {}
+        self.files: dict[str, dict[str, Counter[str]]] = {}
+        self.scores = {name: np.zeros(BINS, dtype=np.int64) for name in (ALL, POSITIVE, NEGATIVE)}
+        self.labels: list[tuple[str, str, bool]] = []
+        """query_id, doc_id and label of the exported pairs that people have graded."""
+
+    @property
+    def exported(self) -> int:
+        """Rows that were taken."""
+        return sum(split["positives"] + split["negatives"] for split in self.splits.values())
+
+    def add_query(self, chosen: Chosen, split: str, grades: Mapping[tuple[str, str], int]) -> None:
+        """Count a query and its rows."""
+        self.rows += chosen.rows
+        self.left_out += chosen.left_out
+        for name, scores in chosen.scores.items():
+            _fill_bins(self.scores[name], scores)
+        query = chosen.query
+        if not query.examples:
+            return
+        counts = {"queries": 1, "positives": len(query.positives), "negatives": len(query.negatives)}
+        self.splits.setdefault(split, Counter()).update(counts)
+        for example in query.examples:
+            if (query.query_id, example.doc_id) in grades:
+                self.labels.append((query.query_id, example.doc_id, example.positive))
+
+    def add_file(self, name: str, split: str, records: int) -> None:
+        """Count a file that was put."""
+        counts = self.files.setdefault(name, {}).setdefault(split, Counter())
+        counts.update({"files": 1, "records": records})
+
+    def check(self, expected_rows: int) -> None:
+        """Raises RuntimeError unless every row in was exported or left out for a reason: a bug otherwise."""
+        if not self.rows == self.exported + self.left_out.total() == expected_rows:
+            raise RuntimeError(
+                f"{expected_rows} rows were judged, {self.rows} read, {self.exported} exported and "
+                f"{self.left_out.total()} left out"
+            )
+
+    def describe(self) -> dict[str, Any]:
+        """The counts as plain values, in a fixed order."""
+        return {
+            "rows": self.rows,
+            "exported": self.exported,
+            "left_out": {reason.name.lower(): self.left_out[reason] for reason in Reason if self.left_out[reason]},
+            "splits": {name: dict(self.splits[name]) for name in sorted(self.splits, reverse=True)},
+            "files": {name: {split: dict(counts) for split, counts in own.items()} for name, own in self.files.items()},
+            "score_histogram": {name: bins.tolist() for name, bins in self.scores.items()},
+        }
+
+
+def _fill_bins(bins: Any, scores: list[float]) -> None:
+    if scores:
+        places = np.minimum((np.array(scores) * BINS).astype(np.int64), BINS - 1)
+        bins += np.bincount(places, minlength=BINS)

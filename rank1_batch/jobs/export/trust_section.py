@@ -1,0 +1,60 @@
+"""What a card says about agreement with people: the verdicts, the scores, and the labels that went out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rank1_batch.jobs.export.settings import TrustConfig
+from rank1_batch.jobs.export.trust import (
+    KAPPA,
+    PRECISION,
+    RECALL,
+    Floats,
+    Graded,
+    build_reliability,
+    measure_agreement,
+    propose_thresholds,
+    split_graded,
+)
+
+
+def describe_trust(
+    graded: Graded, exported: Graded, calibrate: Callable[[Floats], Floats] | None, config: TrustConfig, seed: int
+) -> dict[str, Any]:
+    """Agreement of verdicts and of exported labels, reliability before and after calibration, thresholds.
+
+    What is fitted (calibration, thresholds) is fitted on one part of the queries; reliability and
+    what the thresholds reach are of the other part.
+    """
+    fit, report = split_graded(graded, config.fit_share, seed)
+    reliability = {"judged": build_reliability(report.score, report.relevant)}
+    if calibrate is not None:
+        fit, report = (part._replace(score=calibrate(part.log_odds)) for part in (fit, report))
+        reliability["calibrated"] = build_reliability(report.score, report.relevant)
+    return {
+        "graded": _count(graded),
+        "verdicts": measure_agreement(graded, config.resamples, seed),
+        "labels": _describe_labels(exported, config.resamples, seed),
+        "fitted_on": _count(fit),
+        "reported_on": _count(report),
+        "reliability": reliability,
+        "thresholds": propose_thresholds(fit, report, config.wanted_precision, config.resamples, seed),
+    }
+
+
+def _describe_labels(exported: Graded, resamples: int, seed: int) -> dict[str, Any]:
+    """Agreement of the labels that went out, among the pairs of them that people have graded."""
+    found = measure_agreement(exported, resamples, seed)
+    swapped = exported._replace(label=~exported.label, relevant=~exported.relevant)
+    negatives = measure_agreement(swapped, resamples, seed)[PRECISION]
+    return {
+        "graded": _count(exported),
+        "precision_of_positives": found[PRECISION],
+        "precision_of_negatives": negatives,
+        RECALL: found[RECALL],
+        KAPPA: found[KAPPA],
+    }
+
+
+def _count(graded: Graded) -> dict[str, int]:
+    queries = len(set(graded.query.tolist()))
+    return {"pairs": len(graded.relevant), "relevant": int(graded.relevant.sum()), "queries": queries}

@@ -1,0 +1,1 @@
+"""A golden set made of what a run judged."""

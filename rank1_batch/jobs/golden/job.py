@@ -1,0 +1,110 @@
+"""Makes a golden set of what a run judged: a few pairs of all scores, and of few tokens.
+
+Needs no model and no cluster: text comes from the input, reasoning and scores from the output.
+"""
+
+import heapq
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from rich.console import Console
+
+from rank1_batch.columns import CANDIDATE, FINISH, PASSAGE_TRUNCATED, PROMPT_TOKENS, ROW, SCORE, TRACE_TOKENS
+from rank1_batch.errors import SettingsError
+from rank1_batch.jobs.golden.settings import GoldenMakerConfig
+from rank1_batch.judging.records import Finish
+from rank1_batch.output.commits import committed_units
+from rank1_batch.output.judgments import TEXTS, join_texts, read_judgments
+from rank1_batch.output.layout import JOB_PATH, SUMMARY_PATH
+from rank1_batch.output.plan import read_plan
+from rank1_batch.pairs.inputs import open_input
+from rank1_batch.pairs.reader import UnitReader
+from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.golden import GoldenPair, GoldenSet, write_golden
+from rank1_batch.settings import InputConfig
+from rank1_batch.storage.store import Store, open_store, read_bytes
+
+UNITS_READ = 64
+"""Units among whose rows the pairs are chosen, spread evenly over the plan."""
+
+
+class Place(NamedTuple):
+    """A judged row that could be taken: the fewest tokens come first, those closed by force last."""
+
+    closed: bool
+    tokens: int
+    unit: int
+    row: int
+    score: float
+
+
+def run(config: GoldenMakerConfig, console: Console) -> int:
+    """Make the set and say what is in it; the exit code."""
+    output = open_store(config.output.path)
+    job = read_bytes(output, JOB_PATH)
+    if job is None:
+        raise SettingsError([f"output.path: {output.url} is no output of jobs.rerank"])
+    fingerprint = json.loads(job)
+    summary = json.loads(read_bytes(output, SUMMARY_PATH) or b"{}")
+    source, _ = open_input(InputConfig(path=config.input.path))
+    units = spread(_find_units(output), UNITS_READ)
+    places = choose_places(_read_places(output, units), config.pairs)
+    if not places:
+        raise SettingsError([f"output.path: {output.url} has no judged rows yet"])
+    pairs = tuple(_read_pairs(output, UnitReader(source, fingerprint["columns"], ()), units, places))
+    write_golden(config.golden.path, GoldenSet(pairs, fingerprint, summary.get("versions", {})))
+    scores = [pair.score for pair in pairs]
+    told = f"{len(pairs)} pairs with scores from {min(scores):.3f} to {max(scores):.3f}: {config.golden.path}"
+    console.print(told, markup=False, soft_wrap=True)
+    return 0
+
+
+def spread(units: Sequence[Unit], count: int) -> list[Unit]:
+    """So many of the units, at even distances; all of them where there are no more."""
+    return [units[place * len(units) // count] for place in range(count)] if len(units) > count else list(units)
+
+
+def choose_places(places: Iterable[Place], count: int) -> list[Place]:
+    """So many rows, spread evenly over the scores that there are; of equal ones the first. By score.
+
+    The scores from 0 to 1 are cut into as many parts as rows are wanted. Each part gives its best row,
+    then its second best, until there are enough: unsure rows are few, and tell the most.
+    """
+    parts: list[list[Place]] = [[] for _ in range(count)]
+    for place in places:
+        part = parts[min(int(place.score * count), count - 1)]
+        part.append(place)
+        if len(part) > 2 * count:
+            part[:] = heapq.nsmallest(count, part)
+    turns = sorted((turn, place) for part in parts for turn, place in enumerate(sorted(part)[:count]))
+    return sorted((place for _, place in turns[:count]), key=lambda place: (place.score, place))
+
+
+def _find_units(output: Store) -> list[Unit]:
+    committed = committed_units(output)
+    return [unit for unit in read_plan(output) if unit.unit_id in committed]
+
+
+def _read_places(output: Store, units: Sequence[Unit]) -> Iterator[Place]:
+    """The rows of these units that have a score, and whose passage was not cut."""
+    columns = [SCORE, FINISH, PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED]
+    for number, unit in enumerate(units):
+        table = read_judgments(output, unit, columns)
+        rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+        for row, (score, finish, prompt_tokens, trace_tokens, truncated) in enumerate(rows):
+            if score is not None and not truncated:
+                yield Place(finish == Finish.CLOSED, prompt_tokens + trace_tokens, number, row, score)
+
+
+def _read_pairs(
+    output: Store, reader: UnitReader, units: Sequence[Unit], places: Sequence[Place]
+) -> Iterator[GoldenPair]:
+    """The golden pair of each place, unit by unit."""
+    columns = [name for name in GoldenPair._fields if name not in TEXTS]
+    for number in sorted({place.unit for place in places}):
+        unit = units[number]
+        rows, _ = reader.read(unit)
+        judged = join_texts(read_judgments(output, unit, [*columns, ROW, CANDIDATE]), rows, f"unit {unit.unit_id}")
+        taken = judged.take(sorted(place.row for place in places if place.unit == number))
+        yield from (GoldenPair(**row) for row in taken.drop_columns([ROW, CANDIDATE]).to_pylist())

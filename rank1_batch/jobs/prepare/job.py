@@ -1,0 +1,195 @@
+"""The preparation from end to end: sources, join, problems, shards. Nothing is written before all was read."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.console import Console
+
+from rank1_batch.collection.lines import BrokenLines
+from rank1_batch.collection.records import INSTRUCTIONS, PASSAGES, QUERIES
+from rank1_batch.collection.runs import read_run
+from rank1_batch.collection.sources import (
+    FileSource,
+    RunFormat,
+    Source,
+    find_run_format,
+    find_sources,
+    hash_source,
+    name_source,
+)
+from rank1_batch.collection.texts import read_texts
+from rank1_batch.errors import RefusedError, SettingsError
+from rank1_batch.jobs.prepare.join import Found, Join, open_join
+from rank1_batch.jobs.prepare.settings import OnProblem, PrepareConfig, shaping_settings
+from rank1_batch.jobs.prepare.shards import cut_shards, write_shard
+from rank1_batch.output.fingerprint import list_differences
+from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
+from rank1_batch.storage.parquet import to_parquet
+from rank1_batch.storage.store import Store, create_bytes, list_files, open_store, read_bytes, write_bytes
+
+JOB_PATH, PROBLEMS_PATH = "_prepare/job.json", "_prepare/problems.parquet"
+
+RULES_VERSION = 1
+"""Counts up when the same sources and settings would give other shards than before."""
+
+PROBLEMS_TOLD = 10
+
+
+class Sources(NamedTuple):
+    """What the settings name."""
+
+    run: list[Source]
+    queries: list[Source]
+    corpus: list[Source]
+    instructions: list[Source]
+
+
+class Outcome(NamedTuple):
+    """What `summary.json` says, and whether it said so before."""
+
+    summary: dict[str, Any]
+    url: str
+    nothing_to_do: bool = False
+
+
+def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
+    """Write the shards of all candidates that have their texts, and the list of what is wrong with others."""
+    sources = find_all_sources(config)
+    output = open_store(config.output.path)
+    first_stage = {"run": [hash_source(source) for source in sources.run], "depth": config.depth}
+    record = build_record(config, sources, first_stage)
+    check_output(output, record, sources)
+    if (summary := read_bytes(output, SUMMARY_PATH)) and read_bytes(output, SUCCESS_PATH) is not None:
+        return Outcome(json.loads(summary), output.url, nothing_to_do=True)
+    with open_join(config.memory_gb, config.scratch) as join:
+        passages_read = load_all(join, sources, config, console)
+        found, problems = join.count(), join.find_problems()
+        check_found(found, problems, config)
+        # The first thing that is written: nothing that can be checked beforehand is wrong.
+        create_bytes(output, JOB_PATH, json.dumps(record, indent=2, sort_keys=True).encode())
+        shards = cut_shards(join.stream_pairs(keep=config.on_problem == OnProblem.KEEP), config.output.shard_rows)
+        told = write_shards(output, shards, first_stage)
+    told |= {
+        "left_out": found.candidates - told["pairs"],
+        "problems": count_problems(problems),
+        "found": {**found._asdict(), "passages_read": passages_read},
+        "first_stage": first_stage,
+    }
+    write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
+    write_bytes(output, SUMMARY_PATH, json.dumps(told, indent=2).encode())
+    write_bytes(output, SUCCESS_PATH, b"")
+    return Outcome(told, output.url)
+
+
+def find_all_sources(config: PrepareConfig) -> Sources:
+    """What the settings name. Raises SettingsError with everything that is not there or cannot be read."""
+    problems: list[str] = []
+    found: dict[str, list[Source]] = {}
+    for name in Sources._fields:
+        value = getattr(config, name)
+        try:
+            found[name] = [] if value is None else find_sources(name, value)
+            files = [source.file for source in found[name] if name == "run" and isinstance(source, FileSource)]
+            for file in files:
+                find_run_format(file.path, RunFormat(config.run_format))
+        except SettingsError as error:
+            problems += error.problems
+    if problems:
+        raise SettingsError(problems)
+    return Sources(**found)
+
+
+def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[str, Any]) -> dict[str, Any]:
+    """What shapes the shards: settings and sources, readable and comparable."""
+    texts = {name: getattr(sources, name) for name in ("queries", "corpus", "instructions")}
+    record = {
+        "rules": RULES_VERSION,
+        **shaping_settings(config),
+        "run": first_stage["run"],
+        **{name: [name_source(source) for source in found] for name, found in texts.items()},
+    }
+    return dict(json.loads(json.dumps(record)))
+
+
+def check_output(output: Store, record: Mapping[str, Any], sources: Sources) -> None:
+    """Raises RefusedError unless the output is empty or holds the same preparation; writes nothing."""
+    inside = f"{output.root}/"
+    for source in (source for found in sources for source in found):
+        if isinstance(source, FileSource) and source.store.locate(source.file.path).startswith(inside):
+            raise SettingsError([f"{source.where} lies in output.path: choose another place for the shards"])
+    found = read_bytes(output, JOB_PATH)
+    if found is None:
+        if others := [file.path for file in list_files(output)]:
+            raise RefusedError(f"{output.url} holds files of no preparation ({others[0]}, …): choose an empty place")
+    elif differing := list_differences(json.loads(found), record):
+        lines = "\n".join(differing)
+        raise RefusedError(
+            f"{output.url} was prepared from other sources or settings.\n{lines}\nChoose an empty place."
+        )
+
+
+def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> int:
+    """Read every source once, the corpus last; the number of its passages. Raises BadFileError for broken lines."""
+    broken = BrokenLines()
+    run = read_run(sources.run, RunFormat(config.run_format), config.run_columns, broken)
+    join.load_run(run, config.depth)
+    join.load_queries(read_texts(sources.queries, QUERIES, config.queries_columns, broken))
+    join.load_instructions(read_texts(sources.instructions, INSTRUCTIONS, {}, broken))
+    broken.check()
+    passages = _Counted(read_texts(sources.corpus, PASSAGES, config.corpus_columns, broken), console)
+    join.load_passages(passages)
+    broken.check()
+    return passages.rows
+
+
+def write_shards(output: Store, shards: Iterable[pa.Table], first_stage: Mapping[str, Any]) -> dict[str, Any]:
+    """Put all shards; how many there were, and how many pairs."""
+    pairs = number = 0
+    for number, shard in enumerate(shards, 1):
+        write_shard(output, number - 1, shard, first_stage)
+        pairs += len(shard)
+    return {"pairs": pairs, "shards": number}
+
+
+def count_problems(problems: pa.Table) -> dict[str, int]:
+    """How many problems there are of each kind; they come in the order of their kinds."""
+    return {str(row["values"]): int(row["counts"]) for row in pc.value_counts(problems["kind"]).to_pylist()}
+
+
+def check_found(found: Found, problems: pa.Table, config: PrepareConfig) -> None:
+    """Raises SettingsError where nothing would come of it, or where problems are to be an error."""
+    if not found.candidates:
+        raise SettingsError(["run: it holds no candidates"])
+    if problems.num_rows and (config.on_problem == OnProblem.FAIL or not found.pairs):
+        counts = ", ".join(f"{count} {kind}" for kind, count in count_problems(problems).items())
+        first = [_tell(row) for row in problems.slice(0, PROBLEMS_TOLD).to_pylist()]
+        more = [f"… {problems.num_rows} in all"] if problems.num_rows > len(first) else []
+        hint = (
+            "on_problem=leave_out leaves such pairs out and lists them; on_problem=keep makes them rows with an error"
+            if found.pairs
+            else "no candidate has the texts of both its query and its passage: are these the run's queries and corpus?"
+        )
+        raise SettingsError([counts, *first, *more, hint])
+
+
+def _tell(problem: Mapping[str, Any]) -> str:
+    ids = "/".join(problem[name] for name in ("query_id", "doc_id") if problem[name] is not None)
+    return f"  {problem['kind']} {ids}"
+
+
+class _Counted:
+    """Batches that pass, counted, with their number on the terminal."""
+
+    def __init__(self, batches: Iterable[pa.RecordBatch], console: Console) -> None:
+        self.rows = 0
+        self._batches, self._console = batches, console
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        with self._console.status("reading the corpus") as status:
+            for batch in self._batches:
+                self.rows += len(batch)
+                status.update(f"reading the corpus: {self.rows:,} passages")
+                yield batch

@@ -1,0 +1,211 @@
+"""Run, queries and corpus brought together in bounded memory, by DuckDB in the driver's process.
+
+A run is far smaller than the corpus it was made from, so the corpus is never kept: it streams by
+once, and a semi join against the candidates' doc_ids lets the few passages through that are needed.
+They stand in a file on the scratch disk, and what a sort or join cannot hold in memory goes there too.
+
+Why not Ray Data: its join shuffles both sides whole through the object store, here some 10^8
+passages for the sake of 10^5 candidates, and a filter by broadcast would have to be written by hand.
+Why our own readers and not DuckDB's: they say which line of which file is broken, and reach the
+stores with the credentials that everything else here uses.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from rank1_batch.collection.runs import RUN_SCHEMA
+from rank1_batch.collection.texts import TEXT_SCHEMA
+from rank1_batch.errors import Rank1BatchError, SettingsError, StorageError
+
+OUTPUT_ROWS = 8192
+
+# The right side of a join is the one that is held, always the smaller: DuckDB, left to choose, takes
+# a stream of unknown length for one row and would hold the corpus.
+SETTINGS = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
+
+CUT_RUN = """
+CREATE TABLE copies AS SELECT *, row_number() OVER (
+    PARTITION BY query_id, doc_id ORDER BY score DESC NULLS LAST, rank ASC NULLS LAST, number) AS copy FROM run;
+CREATE TABLE candidates AS SELECT query_id, doc_id, score, row_number() OVER (
+    PARTITION BY query_id ORDER BY score DESC NULLS LAST, rank ASC NULLS LAST, doc_id) AS place
+    FROM copies WHERE copy = 1 QUALIFY place <= $depth;
+CREATE TABLE query_ids AS SELECT DISTINCT query_id AS key FROM candidates;
+CREATE TABLE doc_ids AS SELECT DISTINCT doc_id AS key FROM candidates;
+"""
+
+KEEP_FIRST = """
+CREATE TABLE {table}_copies AS SELECT key, number FROM (
+    SELECT key, number, row_number() OVER (PARTITION BY key ORDER BY number) AS copy FROM {table}) WHERE copy > 1;
+DELETE FROM {table} WHERE number IN (SELECT number FROM {table}_copies);
+"""
+
+PROBLEMS = """
+SELECT 'duplicate_candidate' AS kind, query_id, doc_id, count(*) AS count FROM copies WHERE copy > 1 GROUP BY ALL
+UNION ALL SELECT 'duplicate_passage', NULL, key, count(*) FROM passages_copies GROUP BY ALL
+UNION ALL SELECT 'duplicate_query', key, NULL, count(*) FROM queries_copies GROUP BY ALL
+UNION ALL SELECT if(q.key IS NULL, 'missing_query', 'empty_query'), c.query_id, NULL, count(*)
+    FROM candidates c LEFT JOIN queries q ON q.key = c.query_id WHERE q.text IS NULL GROUP BY ALL
+UNION ALL SELECT if(p.key IS NULL, 'missing_passage', 'empty_passage'), c.query_id, c.doc_id, 1
+    FROM candidates c LEFT JOIN (SELECT key, text IS NULL AS empty FROM passages) p ON p.key = c.doc_id
+    WHERE p.key IS NULL OR p.empty
+ORDER BY kind, query_id, doc_id
+"""
+
+PAIRS = """
+SELECT c.query_id, q.text AS query, coalesce(i.text, q.extra) AS instruction, c.doc_id, p.extra AS title,
+    p.text AS passage, c.place AS first_stage_rank, c.score AS first_stage_score
+FROM passages p RIGHT JOIN candidates c ON p.key = c.doc_id
+    LEFT JOIN queries q ON q.key = c.query_id LEFT JOIN instructions i ON i.key = c.query_id
+WHERE $keep OR (p.text IS NOT NULL AND q.text IS NOT NULL)
+ORDER BY c.query_id, c.place
+"""
+
+COUNTS = (
+    "SELECT count(*) FROM run",
+    "SELECT count(*) FROM query_ids",
+    "SELECT count(*) FROM candidates",
+    """SELECT count(*) FROM candidates c JOIN passages p ON p.key = c.doc_id JOIN queries q ON q.key = c.query_id
+    WHERE p.text IS NOT NULL AND q.text IS NOT NULL""",
+    """SELECT count(*) FROM query_ids LEFT JOIN queries q USING (key) LEFT JOIN instructions i USING (key)
+    WHERE coalesce(i.text, q.extra) IS NOT NULL""",
+    "SELECT count(*) FROM doc_ids",
+    "SELECT count(*) FROM passages",
+)
+"""The fields of Found."""
+
+PROBLEM_SCHEMA = pa.schema(
+    [("kind", pa.string()), ("query_id", pa.string()), ("doc_id", pa.string()), ("count", pa.int64())]
+)
+
+NO_DEPTH = 2**62
+
+
+class Found(NamedTuple):
+    """What there was. `queries` and `candidates` are the run's, cut to the depth, each candidate once.
+
+    `pairs` counts candidates whose query and passage have text.
+    """
+
+    run_lines: int
+    queries: int
+    candidates: int
+    pairs: int
+    queries_with_instruction: int
+    passages_needed: int
+    passages_found: int
+
+
+class Join:
+    """The tables of one preparation: load the run, then the texts, then ask."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def load_run(self, batches: Iterable[pa.RecordBatch], depth: int | None) -> None:
+        """Take the candidates, of RUN_SCHEMA: the best copy of each, and of each query the best `depth`.
+
+        The order is score descending, then the run's own rank, then doc_id ascending. (trec_eval
+        does not look at ranks, and breaks ties by doc_id descending.)
+        """
+        self._load("run", RUN_SCHEMA, batches)
+        self._execute(CUT_RUN, {"depth": depth or NO_DEPTH})
+
+    def load_queries(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Take those queries, of TEXT_SCHEMA, that the run names."""
+        self._load("queries", TEXT_SCHEMA, batches, "query_ids")
+
+    def load_instructions(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Take the instructions of those queries; they go before an instruction that came with a query."""
+        self._load("instructions", TEXT_SCHEMA, batches, "query_ids")
+
+    def load_passages(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Take those passages, of TEXT_SCHEMA, that the run names."""
+        self._load("passages", TEXT_SCHEMA, batches, "doc_ids")
+
+    def count(self) -> Found:
+        """What there was."""
+        return Found(*map(self._value, COUNTS))
+
+    def find_problems(self) -> pa.Table:
+        """What is wrong with which query or candidate, of PROBLEM_SCHEMA, in order.
+
+        `count` is how many copies were too many, or how many candidates the query has.
+        """
+        return self._ask(PROBLEMS, {}).read_all().cast(PROBLEM_SCHEMA)
+
+    def stream_pairs(self, *, keep: bool) -> Iterator[pa.RecordBatch]:
+        """The pairs by query_id and first-stage rank; those without text, too, where they are to be kept."""
+        reader = self._ask(PAIRS, {"keep": keep})
+        while True:
+            with _engine_errors():
+                batch = next(reader, None)
+            if batch is None:
+                return
+            yield batch
+
+    def _load(
+        self, table: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch], wanted: str | None = None
+    ) -> None:
+        failures: list[Rank1BatchError] = []
+        reader = pa.RecordBatchReader.from_batches(schema, _guard(batches, failures))
+        incoming = self._connection.from_arrow(reader)
+        if wanted:
+            incoming = incoming.join(self._connection.table(wanted), "key", how="semi")
+        with _engine_errors():
+            incoming.create(table)
+        if failures:
+            raise failures[0]
+        if wanted:
+            self._execute(KEEP_FIRST.format(table=table), {})
+
+    def _execute(self, statements: str, parameters: Mapping[str, object]) -> None:
+        for statement in filter(str.strip, statements.split(";")):
+            with _engine_errors():
+                self._connection.execute(statement, {k: v for k, v in parameters.items() if f"${k}" in statement})
+
+    def _ask(self, query: str, parameters: Mapping[str, object]) -> pa.RecordBatchReader:
+        with _engine_errors():
+            return self._connection.sql(query, params=dict(parameters)).to_arrow_reader(OUTPUT_ROWS)
+
+    def _value(self, query: str) -> int:
+        return int(self._ask(query, {}).read_all().column(0)[0].as_py())
+
+
+@contextlib.contextmanager
+def open_join(memory_gb: float, scratch: str | None) -> Iterator[Join]:
+    """An empty join that holds at most so much in memory; its files are gone afterwards."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="rank1_batch-", dir=scratch)
+    except OSError as error:
+        raise SettingsError([f"scratch: {scratch}: no folder to write into ({error.strerror})"]) from error
+    with folder as path, duckdb.connect(str(Path(path) / "join.duckdb")) as connection:
+        connection.execute(f"SET memory_limit = '{round(memory_gb * 1000)}MB'")
+        connection.execute(SETTINGS)
+        yield Join(connection)
+
+
+def _guard(batches: Iterable[pa.RecordBatch], failures: list[Rank1BatchError]) -> Iterator[pa.RecordBatch]:
+    """The batches up to an error of ours, which is kept: DuckDB would make a text of it."""
+    try:
+        yield from batches
+    except Rank1BatchError as error:
+        failures.append(error)
+
+
+@contextlib.contextmanager
+def _engine_errors() -> Iterator[None]:
+    """Turns what DuckDB raises for want of memory or disk into our errors."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise SettingsError(
+            [f"the join does not fit: raise memory_gb, or give more room in scratch ({error})"]
+        ) from error
+    except (duckdb.IOException, OSError) as error:
+        raise StorageError(f"the join's scratch disk: {error}") from error

@@ -1,0 +1,1 @@
+"""Chosen rows of a finished output judged again."""

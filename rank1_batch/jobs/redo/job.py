@@ -1,0 +1,136 @@
+"""Judges chosen rows of a finished output again: `python -m jobs.redo`.
+
+A unit with such rows gets a new generation, which replaces the one before in one step; the other rows
+of the unit are carried over as they are. Killed anywhere, the same command goes on.
+"""
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from rank1_batch.cli.command import tell
+from rank1_batch.columns import ROW
+from rank1_batch.errors import RefusedError, SettingsError
+from rank1_batch.jobs.redo.settings import RedoConfig
+from rank1_batch.jobs.rerank.job import Outcome, finish, hold_cluster, hold_output, judge
+from rank1_batch.jobs.rerank.work import Work
+from rank1_batch.output.commits import committed_units, count_committed, read_generation
+from rank1_batch.output.deaths import clear_deaths
+from rank1_batch.output.fingerprint import build_fingerprint, check_same_job
+from rank1_batch.output.generations import Redo, find_columns, read_generations, select_rows, write_generations
+from rank1_batch.output.judgments import read_judgments
+from rank1_batch.output.layout import JOB_PATH, SUCCESS_PATH, judgments_path
+from rank1_batch.output.plan import read_first_stages, read_plan
+from rank1_batch.pairs.inputs import check_planned_files, open_input
+from rank1_batch.pairs.units import Unit
+from rank1_batch.storage.parquet import open_parquet, read_or_blame
+from rank1_batch.storage.store import Store, delete_file, open_store, read_bytes
+
+PARALLEL_READS = 8
+
+
+def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
+    """Judge again what `where` selects; None where it selects nothing."""
+    work, rows = _plan(config)
+    if work.redo is None or not rows:
+        return None
+    tell(console, f"generation {work.redo.generation}: {rows} rows of {len(work.pending)} units where {config.where}")
+    pending = {unit.unit_id for unit in work.pending}
+    before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
+    with hold_cluster(work, config, console), hold_output(work, config, console) as lease:
+        _begin(work, config)
+        judged = judge(work, config, console, before, lease)
+        _end(work.output)
+        return finish(work, judged, config)
+
+
+def _plan(config: RedoConfig) -> tuple[Work, int]:
+    """The units that hold rows to judge again, as what is pending, and how many such rows there are."""
+    start = time.monotonic()
+    output = open_store(config.output.path)
+    units = _check_finished(output)
+    columns = find_columns(config.where, _read_schema(output, units[0])) or [ROW]
+    source, files = open_input(config.input)
+    check_planned_files(source, files, units)
+    _check_settings(output, config)
+    redo = Redo(_find_generation(output, config), config.where)
+    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+        counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
+    pending = [unit for unit, count in zip(units, counts, strict=True) if count]
+    plan_s = time.monotonic() - start
+    work = Work(source.url, output, units, units, pending, [], read_first_stages(output), plan_s, redo=redo)
+    return work, sum(counts)
+
+
+def _check_finished(output: Store) -> list[Unit]:
+    """The units of the job. Raises SettingsError where there is none, RefusedError where some are not judged."""
+    units = read_plan(output)
+    if not units:
+        raise SettingsError([f"output.path: {output.url} holds no job"])
+    left = len(units) - len(committed_units(output) & {unit.unit_id for unit in units})
+    if left:
+        raise RefusedError(f"{output.url}: {left} of {len(units)} units are not judged yet: jobs.rerank goes on")
+    return units
+
+
+def _check_settings(output: Store, config: RedoConfig) -> None:
+    """Raises RefusedError where anything but the policy differs from what the output was judged with."""
+    before, now = json.loads(read_bytes(output, JOB_PATH) or b"{}"), build_fingerprint(config)
+    now = json.loads(json.dumps(now))
+    check_same_job(output.url, {**before, "policy": None}, {**now, "policy": None})
+
+
+def _read_schema(output: Store, unit: Unit) -> pa.Schema:
+    path = judgments_path(unit.unit_id)
+    return read_or_blame(output, path, lambda: open_parquet(output, path).schema_arrow)
+
+
+def _find_generation(output: Store, config: RedoConfig) -> int:
+    """The number of the generation that is to be made: the unfinished one, or the next.
+
+    Raises RefusedError where another redo was begun and not finished.
+    """
+    generations = read_generations(output)
+    last = generations[-1] if generations else None
+    if last is None or last["finished_at"] is not None:
+        return len(generations) + 1
+    asked = _describe(config)
+    if {name: last[name] for name in asked} != asked:
+        raise RefusedError(
+            f"{output.url}: another redo was begun and not finished: where={last['where']!r}, "
+            f"policy {last['policy']}. Finish it first, with the same command."
+        )
+    return len(generations)
+
+
+def _count_selected(output: Store, unit: Unit, columns: list[str], redo: Redo) -> int:
+    """Rows of a unit that are to be judged again; 0 where that was done in this generation."""
+    table = read_judgments(output, unit, columns)
+    if read_generation(table.schema.metadata) >= redo.generation:
+        return 0
+    return len(select_rows(table, redo.where))
+
+
+def _begin(work: Work, config: RedoConfig) -> None:
+    """Write down what is being done, unless it is being gone on with."""
+    delete_file(work.output, SUCCESS_PATH)
+    generations = read_generations(work.output)
+    if work.redo is not None and len(generations) < work.redo.generation:
+        # A unit over which engines died gets new chances.
+        clear_deaths(work.output, [unit.unit_id for unit in work.pending])
+        begun = {**_describe(config), "started_at": time.time(), "finished_at": None}
+        write_generations(work.output, [*generations, begun])
+
+
+def _end(output: Store) -> None:
+    *earlier, last = read_generations(output)
+    write_generations(output, [*earlier, {**last, "finished_at": time.time()}])
+
+
+def _describe(config: RedoConfig) -> dict[str, Any]:
+    return {"where": config.where, "policy": {**asdict(config.policy), "kind": str(config.policy.kind)}}

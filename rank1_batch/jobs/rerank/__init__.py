@@ -1,0 +1,1 @@
+"""The main job: every pair of the input judged, ranked and counted."""

@@ -1,0 +1,81 @@
+"""The main job's command line: settings in, a job run, a table and an exit code out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rank1_batch.cli.command import Job, run_command
+from rank1_batch.jobs.rerank.gates import FAIL, WARN, Gate, describe_gate, list_failures
+from rank1_batch.jobs.rerank.job import Outcome, run_rerank
+from rank1_batch.settings import RerankConfig, check_config
+
+USAGE = """\
+usage: python -m jobs.rerank [--help | --settings] SETTING=VALUE …
+
+Judges every query-passage pair of the input with a Rank1 model, and goes on where it stopped
+when it is run again.
+
+  python -m jobs.rerank model=rank1_7b_awq input.path=s3://bucket/pairs output.path=s3://bucket/judged
+
+--settings prints all settings as they would be, and starts nothing.
+"""
+
+JOB = Job("rerank", USAGE, ("engine", "model", "policy", "prompt"))
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `jobs.rerank` with these arguments; the exit code (docs/semantics.md lists them)."""
+    return run_command(JOB, argv, RerankConfig, check_config, run)
+
+
+def run(config: RerankConfig, console: Console) -> int:
+    """Run the job and say how it ended; the exit code."""
+    outcome = run_rerank(config, console)
+    print_outcome(outcome, console)
+    return outcome.exit_code
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """What a person wants to know at the end."""
+    summary = outcome.summary
+    if outcome.nothing_to_do:
+        console.print(f"nothing to do: all {summary['rows']} rows are judged")
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in summary_lines(summary):
+        table.add_row(f"[dim]{name}[/]", value)
+    console.print(table)
+    for reason in summary["bad_files"]:
+        console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    print_gates([Gate(**gate) for gate in summary["gates"]], console)
+
+
+def print_gates(gates: list[Gate], console: Console) -> None:
+    """Limits that were not kept: warnings in yellow, failures in red."""
+    for gate in list_failures(gates, WARN):
+        console.print(f"warning: {describe_gate(gate)}", style="yellow", markup=False, soft_wrap=True)
+    for gate in list_failures(gates, FAIL):
+        console.print(f"failed: {describe_gate(gate)}", style="red", markup=False, soft_wrap=True)
+    if list_failures(gates, FAIL):
+        text = "All rows are judged and ranked, but there is no _SUCCESS. A higher limit takes the job as it is."
+        console.print(text, style="red", soft_wrap=True)
+
+
+def summary_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values of the closing table."""
+    run = summary["this_run"]
+    judged = summary["rows"] - summary["errors"]
+    lines = [
+        ("rows", f"{summary['rows']} of {summary['queries']} queries, {summary['errors']} errors"),
+        ("true", f"{summary['true_labels']} of {judged}"),
+        ("reasoning", f"{summary['complete']} complete, {summary['closed']} closed at the limit"),
+        ("tokens", f"{summary['prompt_tokens']} of prompts, {summary['trace_tokens']} of reasoning"),
+    ]
+    if run["rows_per_s"]:
+        seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in run["seconds"].items())
+        lines.append(("time", seconds))
+        lines.append(("rate", f"{run['rows_per_s']:.1f} rows/s, {run['trace_tokens_per_s']:.0f} tokens/s"))
+    if run.get("storage_retries"):
+        lines.append(("storage", f"{run['storage_retries']} requests were repeated"))
+    return lines

@@ -1,0 +1,103 @@
+"""The health of a whole job: shares of its rows against limits that warn or fail.
+
+Works on counts that stand in the committed files, so that a job that was killed and resumed gets the
+verdict of one that was not. Knows nothing about files, Ray or colours.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+from rank1_batch.output.counts import Counts
+from rank1_batch.settings import GateLimits, GatesConfig
+
+WARN, FAIL = "warn", "fail"
+
+TRUE_LEAST = "true_least"
+
+ROUNDED = 6
+
+ADVICE = {
+    "errors": ("of the rows failed", "their `error` column says why"),
+    "closed": (
+        "of the rows were closed before they ended",
+        "raise policy.max_thinking_tokens (jobs.redo judges them again)",
+    ),
+    "truncated": (
+        "of the passages were cut to fit the model",
+        "raise model.max_model_len, or give it shorter passages",
+    ),
+    "saturated": (
+        "of the scores are within 1e-6 of 0 or 1",
+        "float32 would tie them: keep float64, or order by the two logprobs",
+    ),
+    "stray": (
+        "of the verdicts give less than half to true and false together",
+        "the model meant to write something else; is it a Rank1 checkpoint, and the prompt its own?",
+    ),
+    "true_least": ("of the rows are true, which is few", "do input.columns name the query and the passage?"),
+    "true_most": ("of the rows are true, which is many", "do input.columns name the query and the passage?"),
+}
+"""What a gate counts, and what to do where it does not pass."""
+
+
+class Gate(NamedTuple):
+    """A limit and the share that was found. `severity`, `warn` or `fail`, matters where it was not `passed`."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    severity: str
+
+
+def check_gates(counts: Counts, gates: GatesConfig) -> list[Gate]:
+    """Each limit that is set, beside the job's share.
+
+    Left out are shares of no rows, and those of true rows where a handful of rows could not keep the limit.
+    """
+    shares = find_shares(counts)
+    return [*_check_limits(shares, gates.warn, WARN), *_check_limits(shares, gates.fail, FAIL)]
+
+
+def find_shares(counts: Counts) -> dict[str, tuple[int, int]]:
+    """How many rows each gate counts, and of how many: of all rows for errors, of the judged ones elsewhere."""
+    judged = counts.rows - counts.errors
+    return {
+        "errors": (counts.errors, counts.rows),
+        "closed": (counts.closed, judged),
+        "truncated": (counts.truncated, judged),
+        "saturated": (counts.saturated, judged),
+        "stray": (counts.stray, judged),
+        "true_least": (counts.true_labels, judged),
+        "true_most": (counts.true_labels, judged),
+    }
+
+
+def list_failures(gates: list[Gate], severity: str) -> list[Gate]:
+    """The gates of a severity that were not passed."""
+    return [gate for gate in gates if not gate.passed and gate.severity == severity]
+
+
+def describe_gate(gate: Gate) -> str:
+    """What was found, in a sentence with what to do about it."""
+    what, advice = ADVICE[gate.name]
+    limit = f"gates.{gate.severity}.{gate.name}={gate.limit:g}"
+    return f"{100 * gate.value:.3g} % {what} ({limit}): {advice}"
+
+
+def _check_limits(shares: Mapping[str, tuple[int, int]], limits: GateLimits, severity: str) -> Iterator[Gate]:
+    values: dict[str, Any] = asdict(limits)
+    for name, limit in values.items():
+        count, total = shares[name]
+        if limit is None or total == 0 or (name.startswith("true_") and _is_too_small(name, total, limit)):
+            continue
+        share = count / total
+        passed = share >= limit if name == TRUE_LEAST else share <= limit
+        yield Gate(name, round(share, ROUNDED), limit, passed, severity)
+
+
+def _is_too_small(name: str, total: int, limit: float) -> bool:
+    """Whether so few rows could not be expected to hold one true (or false) row at this limit."""
+    rare = limit if name == TRUE_LEAST else 1 - limit
+    return total * rare < 1

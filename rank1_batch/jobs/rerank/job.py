@@ -1,0 +1,166 @@
+"""The job from end to end: plan, judge, finish. Every stage can be killed and begun again."""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from rank1_batch.cli.command import tell
+from rank1_batch.errors import AccessError, InterruptedJobError, RefusedError, StorageError
+from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
+from rank1_batch.jobs.rerank.progress import JobProgress
+from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
+from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary
+from rank1_batch.jobs.rerank.work import (
+    Work,
+    check_error_rate,
+    claim_work,
+    count_before,
+    find_work,
+    read_summary,
+    tell_plan,
+)
+from rank1_batch.output.commits import count_committed
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
+from rank1_batch.output.lease import HeldLease, hold_lease
+from rank1_batch.output.ranking import Ranked, rank_units
+from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.judge import JudgeSpec
+from rank1_batch.settings import RerankConfig
+from rank1_batch.storage.retries import count_retries
+from rank1_batch.storage.store import delete_file, write_bytes
+from rank1_batch.versions import find_versions
+
+DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
+
+
+class Outcome(NamedTuple):
+    """How a job ended: its summary, and the exit code for it."""
+
+    summary: dict[str, Any]
+    exit_code: int
+    nothing_to_do: bool = False
+
+
+def run_rerank(config: RerankConfig, console: Console) -> Outcome:
+    """Judge what is not yet judged. Returns when every row in has its row out."""
+    work = find_work(config)
+    if not work.pending and (summary := read_summary(work.output, config.gates)):
+        return Outcome(summary, _exit_code(summary), nothing_to_do=True)
+    tell_plan(work, console)
+    before = count_before(work, config)
+    with hold_cluster(work, config, console), hold_output(work, config, console) as lease:
+        # The first things that are written: nothing that can be checked beforehand is wrong.
+        work = claim_work(work, config)
+        judged = judge(work, config, console, before, lease) if work.pending else Judged()
+        return finish(work, judged, config)
+
+
+@contextmanager
+def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator[None]:
+    """Ray, where there is anything for it to do."""
+    if not work.pending and not work.ranked_on_cluster():
+        yield
+        return
+    # Ray takes seconds to import: settings and input are checked before.
+    from rank1_batch.cluster.connect import connect
+
+    with connect(config.cluster, config.engine) as logs:
+        tell(console, f"logs: {logs}")
+        yield
+
+
+@contextmanager
+def hold_output(work: Work, config: RerankConfig, console: Console) -> Iterator[HeldLease]:
+    """The lease of the output. Raises RefusedError where another run is at work on it."""
+    with hold_lease(work.output, lambda text: tell(console, text), takeover=config.run.takeover) as lease:
+        yield lease
+
+
+@contextmanager
+def _in_mid_run() -> Iterator[None]:
+    """What the store refuses while a job runs counts as its failure: it was allowed when the job began."""
+    try:
+        yield
+    except AccessError as error:
+        message = f"{error}\nIt was there, and allowed, when this run began. What was committed is kept: run again."
+        raise StorageError(message) from error
+
+
+@_in_mid_run()
+def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
+    """Judge the pending units; what was seen of it. `before` counts the rows that are not pending."""
+    from rank1_batch.cluster.stream import stream_units
+
+    total, done = work.count_pairs(), len(work.units) - len(work.pending)
+    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
+    progress = JobProgress(console, total, len(work.units), before, done)
+    judged, start, first = Judged(), time.monotonic(), math.inf
+    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+        for receipt in receipts:
+            first = min(first, receipt.began)
+            judged = add_receipt(judged, receipt)
+            progress.add(receipt.counts, receipt.began)
+            check_error_rate(progress.counts, total, config.output.max_error_rate)
+    _check_all_judged(work, judged, lease)
+    load_s = first - start
+    return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
+
+
+@_in_mid_run()
+def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
+    """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
+    start = time.monotonic()
+    unread = {unit_id for unit_id, _ in judged.failures}
+    units = [unit for unit in work.units if unit.unit_id not in unread]
+    counts = count_committed(work.output, units)
+    ranked = _rank(work, units)
+    finish_s = time.monotonic() - start
+    seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
+    bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
+    gates = check_gates(counts, config.gates)
+    failed = list_failures(gates, FAIL)
+    retries = judged.storage_retries + count_retries() - work.retries_before
+    judged = judged._replace(storage_retries=retries)
+    summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
+    summary |= {"first_stages": work.first_stages, "prompt": name_prompt(config.prompt)}
+    if failed:  # an earlier run's, with other limits
+        delete_file(work.output, SUCCESS_PATH)
+    write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
+    if not failed:
+        write_bytes(work.output, SUCCESS_PATH, b"")
+    return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
+
+
+def _rank(work: Work, units: list[Unit]) -> Ranked:
+    if not work.ranked_on_cluster():
+        return rank_units(work.output, units)
+    from rank1_batch.cluster.rank import rank_on_cluster
+
+    return rank_units(work.output, units, rank_buckets=rank_on_cluster)
+
+
+def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
+    """Raises RefusedError or InterruptedJobError where the replicas were told to stop early."""
+    left = len(work.pending) - judged.units
+    if left <= 0:
+        return
+    if lease.stopping and lease.lost_to is None:
+        raise InterruptedJobError(
+            f"stopped on request: {judged.units} units were judged in this run, {left} are left. "
+            "The same command goes on."
+        )
+    # The replicas look at the lease more often than this process: they alone may have seen a quick run.
+    other = f": {lease.lost_to.holder()}" if lease.lost_to else ", and has ended since"
+    raise RefusedError(f"{work.output.url}: another run took over{other}. Nothing is lost.")
+
+
+def _exit_code(summary: dict[str, Any]) -> int:
+    return BAD_INPUT_SKIPPED if summary["bad_files"] else DONE

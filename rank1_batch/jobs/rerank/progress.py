@@ -1,0 +1,98 @@
+"""What a person sees while a job runs: a bar and the counts on a terminal, a plain line now and then elsewhere."""
+
+import datetime as dt
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from rank1_batch.output.counts import Counts, add_counts
+
+RATE_WINDOW_S = 60.0
+
+LOADING = "loading the model …"
+
+
+class _Moment(NamedTuple):
+    time_s: float
+    rows: int
+    tokens: int
+
+
+class JobProgress:
+    """Counts what was judged, and shows it. `before` is what earlier runs of the job judged."""
+
+    def __init__(self, console: Console, total_rows: int, total_units: int, before: Counts, units_before: int) -> None:
+        self._console = console
+        self._total_rows, self._total_units = total_rows, total_units
+        self._units = units_before
+        self._recent = [_Moment(math.inf, before.rows, before.trace_tokens)]
+        self._from_start = True
+        self.counts = before
+
+    def add(self, counts: Counts, began: float) -> None:
+        """One more unit was judged, begun at that time of `time.monotonic()`: count it."""
+        now = time.monotonic()
+        if self._from_start:  # the first that is judged need not be the first that was begun
+            self._recent[0] = self._recent[0]._replace(time_s=min(began, self._recent[0].time_s))
+        self.counts = add_counts(self.counts, counts)
+        self._units += 1
+        self._recent.append(_Moment(now, self.counts.rows, self.counts.trace_tokens))
+        while self._recent[1].time_s < now - RATE_WINDOW_S:
+            self._recent.pop(0)
+            self._from_start = False
+        self._print_now_and_then()
+
+    def tokens_per_s(self) -> float:
+        """Tokens generated a second, over the last minute."""
+        if len(self._recent) == 1:
+            return 0.0
+        first, last = self._recent[0], self._recent[-1]
+        return (last.tokens - first.tokens) / max(last.time_s - first.time_s, 1e-9)
+
+    def remaining_s(self) -> float | None:
+        """Seconds to the end at the rate of the last minute; None where nothing is known yet."""
+        if self._recent[-1].rows == self._recent[0].rows:
+            return None
+        first, last = self._recent[0], self._recent[-1]
+        return (self._total_rows - last.rows) * (last.time_s - first.time_s) / (last.rows - first.rows)
+
+    def line(self) -> str:
+        """The state in one line."""
+        counts, left = self.counts, self.remaining_s()
+        eta = "?" if left is None else str(dt.timedelta(seconds=round(left)))
+        return (
+            f"rows {counts.rows}/{self._total_rows}  units {self._units}/{self._total_units}  "
+            f"{self.tokens_per_s():.0f} tok/s  ETA {eta}  closed {counts.closed}  errors {counts.errors}"
+        )
+
+    @contextmanager
+    def show(self, every_s: float) -> Iterator["JobProgress"]:
+        """Show the state while the block runs."""
+        self._every_s, self._last_line = every_s, time.monotonic()
+        if not self._console.is_terminal:
+            self._console.print(LOADING, highlight=False)
+            yield self
+            self._console.print(self.line(), highlight=False)
+            return
+        with Live(get_renderable=self._picture, console=self._console):
+            yield self
+
+    def _picture(self) -> RenderableType:
+        """The bar, and the state below it, which may take two lines on a narrow terminal."""
+        picture = Table.grid(expand=True)
+        picture.add_row(ProgressBar(self._total_rows, self.counts.rows))
+        picture.add_row(Text(self.line() if len(self._recent) > 1 else LOADING))
+        return picture
+
+    def _print_now_and_then(self) -> None:
+        if not self._console.is_terminal and time.monotonic() - self._last_line >= self._every_s:
+            self._last_line = time.monotonic()
+            self._console.print(self.line(), highlight=False)

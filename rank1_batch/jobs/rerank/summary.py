@@ -1,0 +1,79 @@
+"""After the last unit: rows in = rows out is checked, and the summary is made."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from rank1_batch.jobs.rerank.gates import Gate
+from rank1_batch.output.counts import Counts, add_counts
+from rank1_batch.output.ranking import Ranked
+from rank1_batch.replica.judge import Receipt
+from rank1_batch.versions import find_versions
+
+
+class Judged(NamedTuple):
+    """What this run did, added up over receipts. `lost` counts units that were committed already.
+
+    `load_s` are the seconds until the first replica began its first unit, `judge_s` those after.
+    """
+
+    units: int = 0
+    counts: Counts = Counts()
+    lost: int = 0
+    sent_tokens: int = 0
+    cached_tokens: int = 0
+    storage_retries: int = 0
+    load_s: float = 0.0
+    judge_s: float = 0.0
+    nodes: frozenset[str] = frozenset()
+    failures: tuple[tuple[str, str], ...] = ()
+
+
+def add_receipt(judged: Judged, receipt: Receipt) -> Judged:
+    """The sum with one more unit in it."""
+    failed = ((receipt.unit_id, receipt.failure),) if receipt.failure else ()
+    return judged._replace(
+        units=judged.units + 1,
+        counts=add_counts(judged.counts, receipt.counts),
+        lost=judged.lost + (not receipt.won and not failed),
+        sent_tokens=judged.sent_tokens + receipt.sent_tokens,
+        cached_tokens=judged.cached_tokens + receipt.cached_tokens,
+        storage_retries=judged.storage_retries + receipt.storage_retries,
+        nodes=judged.nodes | {receipt.node},
+        failures=judged.failures + failed,
+    )
+
+
+def build_summary(
+    counts: Counts,
+    gates: Sequence[Gate],
+    ranked: Ranked,
+    judged: Judged,
+    seconds: Mapping[str, float],
+    bad_files: Sequence[str],
+) -> dict[str, Any]:
+    """What `summary.json` says: the whole output first, then this run alone."""
+    judged_rows = counts.rows - counts.errors
+    working_s = max(judged.judge_s, 1e-9)
+    return {
+        **counts._asdict(),
+        "closed_share": round(counts.closed / judged_rows, 4) if judged_rows else None,
+        "true_share": round(counts.true_labels / judged_rows, 4) if judged_rows else None,
+        "queries": ranked.queries,
+        "duplicate_candidates": ranked.duplicates,
+        "bad_files": list(bad_files),
+        "gates": [gate._asdict() for gate in gates],
+        "this_run": {
+            "rows": judged.counts.rows,
+            "units": judged.units,
+            "units_committed_already": judged.lost,
+            "nodes": len(judged.nodes),
+            "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
+            "rows_per_s": round(judged.counts.rows / working_s, 2) if judged.units else None,
+            "trace_tokens_per_s": round(judged.counts.trace_tokens / working_s, 1) if judged.units else None,
+            "prefix_cache_hit_share": round(judged.cached_tokens / judged.sent_tokens, 4)
+            if judged.sent_tokens
+            else None,
+            "storage_retries": judged.storage_retries,
+        },
+        "versions": find_versions(),
+    }

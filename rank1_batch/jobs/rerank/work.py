@@ -1,0 +1,134 @@
+"""What there is to do, before anything is spent."""
+
+import json
+import time
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from rank1_batch.cli.command import tell
+from rank1_batch.errors import ErrorRateError
+from rank1_batch.jobs.rerank.gates import check_gates
+from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.output.commits import committed_units, count_committed
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output
+from rank1_batch.output.generations import Redo
+from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
+from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
+from rank1_batch.output.recorded import record_settings
+from rank1_batch.pairs.inputs import open_input
+from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.golden import GoldenSet, read_golden
+from rank1_batch.settings import GatesConfig, RerankConfig
+from rank1_batch.storage.retries import count_retries
+from rank1_batch.storage.store import Store, delete_file, open_store, read_bytes
+
+MOST_ROWS_RANKED_HERE = 10_000_000
+"""The driver alone ranks about 100,000 rows a second: beyond this the nodes of the cluster share the work."""
+
+
+class Work(NamedTuple):
+    """What there is to do: all units, those without judgments, and how long planning took.
+
+    `planned` are the units of the plan as it stands in the output; `golden` is what every replica
+    judges before it works; `redo` what to judge again, where only rows that were judged are pending.
+    """
+
+    input_url: str
+    output: Store
+    planned: list[Unit]
+    units: list[Unit]
+    pending: list[Unit]
+    bad_files: list[str]
+    first_stages: list[Any]
+    plan_s: float
+    golden: GoldenSet | None = None
+    redo: Redo | None = None
+    retries_before: int = 0
+
+    def count_pairs(self) -> int:
+        """Rows of the whole job."""
+        return sum(unit.pairs for unit in self.units)
+
+    def ranked_on_cluster(self) -> bool:
+        """Whether there is too much to be ranked by one process."""
+        return self.count_pairs() > MOST_ROWS_RANKED_HERE
+
+
+def find_work(config: RerankConfig) -> Work:
+    """What there is to do: the input, the plan, and what is committed already. Writes nothing."""
+    start, retries_before = time.monotonic(), count_retries()
+    source, files = open_input(config.input)
+    output = open_store(config.output.path)
+    planned = read_plan(output)
+    plan = plan_units(source, files, config.input, planned)
+    fingerprint = build_fingerprint(config)
+    check_output(output, fingerprint, fresh=config.run.fresh)
+    golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
+    known = read_first_stages(output)
+    first_stages = [*known, *(found for found in plan.first_stages if found not in known)]
+    pending = find_pending(output, plan.units)
+    seconds = time.monotonic() - start
+    return Work(
+        source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds, golden,
+        retries_before=retries_before,
+    )  # fmt: skip
+
+
+def find_pending(output: Store, units: list[Unit]) -> list[Unit]:
+    """The units without judgments."""
+    committed = committed_units(output)
+    return [unit for unit in units if unit.unit_id not in committed]
+
+
+def read_summary(output: Store, gates: GatesConfig) -> dict[str, Any] | None:
+    """The summary of a job that came to its end; None where it did not, or its gates had other limits."""
+    summary = read_bytes(output, SUMMARY_PATH)
+    if summary is None or read_bytes(output, SUCCESS_PATH) is None:
+        return None
+    found = dict(json.loads(summary))
+    counts = Counts(*(found.get(name, 0) for name in Counts._fields))
+    same = found.get("gates") == [gate._asdict() for gate in check_gates(counts, gates)]
+    return found if same else None
+
+
+def tell_plan(work: Work, console: Console) -> None:
+    """How much there is, and how much of it is done."""
+    files = len({unit.path for unit in work.units})
+    shards = f"{files} file{'s' if files != 1 else ''}"
+    done = len(work.units) - len(work.pending)
+    resumed = f"; {done} units are judged already, going on" if done else ""
+    tell(console, f"{work.count_pairs()} rows in {shards}, {len(work.units)} units{resumed}")
+
+
+def count_before(work: Work, config: RerankConfig) -> Counts:
+    """The counts of what earlier runs judged. Raises ErrorRateError where these alone exceed the limit."""
+    pending = {unit.unit_id for unit in work.pending}
+    before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
+    check_error_rate(before, work.count_pairs(), config.output.max_error_rate)
+    return before
+
+
+def claim_work(work: Work, config: RerankConfig) -> Work:
+    """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
+    claim_output(work.output, build_fingerprint(config))
+    if read_plan(work.output) != work.planned:  # another run added to it meanwhile
+        work = find_work(config)
+    if work.units != work.planned:
+        # Before the plan: files that are planned are not asked for it again.
+        write_first_stages(work.output, work.first_stages)
+        write_plan(work.output, work.units)
+    record_settings(work.output, config)
+    delete_file(work.output, SUCCESS_PATH)
+    return work._replace(pending=find_pending(work.output, work.units))
+
+
+def check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
+    """Raises ErrorRateError as soon as the errors exceed the limit for the whole job, judged or not."""
+    if counts.errors > limit * total_rows:
+        raise ErrorRateError(
+            f"{counts.errors} of {total_rows} rows have failed, more than output.max_error_rate={limit:g} allows. "
+            "All judged rows are kept; the `error` column says why rows failed. "
+            "Run again with a higher output.max_error_rate to go on."
+        )

@@ -1,0 +1,1 @@
+"""How far a job is, from its output alone."""

@@ -1,0 +1,80 @@
+"""The command line of `jobs.status`: a table for people, JSON for machines."""
+
+import datetime as dt
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rank1_batch.cli.command import Job, run_command
+from rank1_batch.jobs.status.job import Status, read_status
+from rank1_batch.jobs.status.settings import StatusConfig, check_config
+
+JOB = Job(
+    "status",
+    """\
+usage: python -m jobs.status output.path=… [format=json]
+
+Tells how far a job is, from its output alone. No cluster is asked, and none need be running.
+""",
+)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run `jobs.status` with these arguments; the exit code."""
+    return run_command(JOB, argv, StatusConfig, check_config, run)
+
+
+def run(config: StatusConfig, console: Console) -> int:
+    """Print the state; the exit code."""
+    status = read_status(config.output.path)
+    if config.format == "json":
+        console.out(json.dumps(to_json(status), indent=2))
+        return 0
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in status_lines(status):
+        table.add_row(f"[dim]{name}[/]", value)
+    console.print(table)
+    return 0
+
+
+def to_json(status: Status) -> dict[str, Any]:
+    """The state as plain values; times in seconds."""
+    lease = status.lease and {**status.lease._asdict(), "state": str(status.lease.state)}
+    return {**status._asdict(), "counts": status.counts._asdict(), "lease": lease}
+
+
+def status_lines(status: Status) -> Iterator[tuple[str, str]]:
+    """Names and values of the table."""
+    counts = status.counts
+    share = counts.rows / status.rows if status.rows else 1.0
+    yield "rows", f"{counts.rows} of {status.rows} judged ({share:.1%})"
+    yield "units", f"{status.units_done} of {status.units} committed"
+    yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
+    if status.deaths:
+        yield "deaths", f"{status.deaths} times an engine died over a unit"
+    if not status.finished:
+        yield "rate", "not known yet" if status.rows_per_s is None else _rate(status)
+    yield "state", _state(status)
+
+
+def _rate(status: Status) -> str:
+    eta = "" if status.eta_s is None else f", {_duration(status.eta_s)} to go at that rate"
+    return f"{status.rows_per_s:.1f} rows/s over the last commits{eta}"
+
+
+def _state(status: Status) -> str:
+    if status.finished:
+        return "finished"
+    last = "" if status.last_commit_s is None else f"; last commit {_duration(status.last_commit_s)} ago"
+    if status.lease is None:
+        return f"nobody is at work{last}: the same command goes on"
+    silent = _duration(max(0.0, time.time() - status.lease.renewed_at))
+    return f"{status.lease.state}: {status.lease.holder()}, last sign of life {silent} ago{last}"
+
+
+def _duration(seconds: float) -> str:
+    return str(dt.timedelta(seconds=round(seconds)))

@@ -1,0 +1,85 @@
+"""How far a job is, from its output alone: no cluster is asked, and none need be there."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rank1_batch.errors import BadFileError, SettingsError
+from rank1_batch.output.counts import Counts, add_counts, read_counts
+from rank1_batch.output.deaths import count_deaths
+from rank1_batch.output.layout import JUDGMENTS_FOLDER, SUCCESS_PATH, judgments_path
+from rank1_batch.output.lease import Lease, read_lease
+from rank1_batch.output.plan import read_plan
+from rank1_batch.pairs.units import Unit
+from rank1_batch.storage.parquet import read_footers
+from rank1_batch.storage.store import FileInfo, Store, list_files, open_store, read_bytes
+
+RATE_WINDOW_S = 900.0
+"""The rate is that of the commits of the last quarter of an hour before the last one."""
+
+
+class Status(NamedTuple):
+    """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
+
+    `counts` are those of the committed units, `deaths` the engines that died over units.
+    """
+
+    url: str
+    units: int
+    units_done: int
+    rows: int
+    counts: Counts
+    rows_per_s: float | None
+    eta_s: float | None
+    last_commit_s: float | None
+    deaths: int
+    lease: Lease | None
+    finished: bool
+
+
+def read_status(url: str) -> Status:
+    """The state of the job whose output is here. Raises SettingsError where there is no job."""
+    store = open_store(url)
+    units = read_plan(store)
+    if not units:
+        raise SettingsError([f"output.path: {store.url} holds no job (no _rank1/units.parquet)"])
+    files = {file.path: file for file in list_files(store, JUDGMENTS_FOLDER)}
+    done = [unit for unit in units if judgments_path(unit.unit_id) in files]
+    commits = [files[judgments_path(unit.unit_id)] for unit in done]
+    counts = _count(store, commits)
+    rows = sum(unit.pairs for unit in units)
+    rate, last = measure_rate(done, commits)
+    return Status(
+        url=store.url,
+        units=len(units),
+        units_done=len(done),
+        rows=rows,
+        counts=counts,
+        rows_per_s=rate,
+        eta_s=(rows - counts.rows) / rate if rate else None,
+        last_commit_s=None if last is None else max(0.0, time.time() - last),
+        deaths=sum(count_deaths(store).values()),
+        lease=read_lease(store),
+        finished=read_bytes(store, SUCCESS_PATH) is not None and len(done) == len(units),
+    )
+
+
+def measure_rate(units: Sequence[Unit], commits: Sequence[FileInfo]) -> tuple[float | None, float | None]:
+    """Rows a second over the last commits, and the time of the last one; None where there are too few."""
+    pairs = zip(units, commits, strict=True)
+    timed = sorted((file.modified_at, unit.pairs) for unit, file in pairs if file.modified_at is not None)
+    if not timed:
+        return None, None
+    last = timed[-1][0]
+    recent = [(at, rows) for at, rows in timed if at >= last - RATE_WINDOW_S]
+    span = last - recent[0][0]
+    # The first commit marks the beginning: when its rows were begun is not known.
+    return (sum(rows for _, rows in recent[1:]) / span if span > 0 else None), last
+
+
+def _count(store: Store, commits: Sequence[FileInfo]) -> Counts:
+    total = Counts()
+    for footer in read_footers(store, commits):
+        if not isinstance(footer, BadFileError):  # replaced or removed while we look
+            total = add_counts(total, read_counts(footer))
+    return total

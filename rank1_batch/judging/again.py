@@ -1,0 +1,25 @@
+"""Reasoning taken up again, and new judgments put in place of old."""
+
+from collections.abc import Sequence
+
+from rank1_batch.judging.records import Begun, Finish, Judgment, Pair
+
+
+def begin_again(rows: Sequence[Pair | str], before: Sequence[Judgment]) -> list[Pair | str]:
+    """The rows, each with the reasoning that was closed at its budget, to go on with."""
+    return [_begin(row, judgment) for row, judgment in zip(rows, before, strict=True)]
+
+
+def put_back(before: Sequence[Judgment], places: Sequence[int], again: Sequence[Judgment]) -> list[Judgment]:
+    """All judgments of a unit, with new ones at these places; a judgment does not give way to an error."""
+    merged = list(before)
+    for place, judgment in zip(places, again, strict=True):
+        if judgment.finish is not Finish.ERROR or before[place].finish is Finish.ERROR:
+            merged[place] = judgment
+    return merged
+
+
+def _begin(row: Pair | str, judgment: Judgment) -> Pair | str:
+    if isinstance(row, str) or judgment.finish is not Finish.CLOSED or not judgment.trace:
+        return row
+    return row._replace(begun=Begun(judgment.trace, judgment.prompt_tokens, judgment.trace_tokens))

@@ -1,0 +1,101 @@
+"""How one pair becomes one judgment: reason, close if need be, read the verdict.
+
+Drives any `Engine`; knows nothing about vLLM, Ray, files or tables.
+"""
+
+from rank1_batch.errors import RowError
+from rank1_batch.judging.closing import close_reasoning
+from rank1_batch.judging.fitting import CLOSING_TOKENS, encode_prompt, render_pair
+from rank1_batch.judging.records import (
+    Begun,
+    Engine,
+    Finish,
+    Judgment,
+    Pair,
+    Policy,
+    PolicyKind,
+    Reasoning,
+    failed_judgment,
+)
+from rank1_batch.judging.scoring import Verdict, score_verdict
+
+THINK_END = "</think>"
+
+
+async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
+    """The judgment of one pair. A RowError becomes its `error`; any other error is raised."""
+    try:
+        prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
+        if policy.kind is PolicyKind.NO_THINK:
+            reasoning = Reasoning((), "", 0, complete=False)
+        else:
+            room = engine.max_model_len - len(prompt) - CLOSING_TOKENS
+            reasoning = await _reason(engine, prompt, min(policy.max_thinking_tokens, room), pair.begun)
+        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        return _judgment(policy, len(prompt), truncated, reasoning, verdict)
+    except RowError as error:
+        return failed_judgment(str(error))
+
+
+async def judge_given_trace(
+    engine: Engine, pair: Pair, policy: Policy, trace: str | None, *, complete: bool
+) -> Judgment:
+    """The judgment of a pair whose reasoning is known: the verdict alone is asked for. Errors as in `judge_pair`.
+
+    It is `judge_pair`'s own where the text of a complete trace is tokenised as it was generated, which
+    `trace_tokens` tells. `trace` is None without reasoning.
+    """
+    try:
+        prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
+        ids = engine.encode(f"{trace}{THINK_END}" if complete else trace or "")
+        reasoning = Reasoning(ids, trace or "", len(ids), complete)
+        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        return _judgment(policy, len(prompt), truncated, reasoning, verdict)
+    except RowError as error:
+        return failed_judgment(str(error))
+
+
+async def _reason(engine: Engine, prompt: list[int], max_tokens: int, begun: Begun | None) -> Reasoning:
+    """Reasoning of at most `max_tokens`; what was begun is gone on with where the engine would write it again.
+
+    That is so for the same prompt, greedy decoding, and a trace whose tokens can be told from its text.
+    """
+    if begun is None or begun.prompt_tokens != len(prompt):
+        return await engine.reason(prompt, max_tokens)
+    start = engine.encode(begun.trace)
+    if len(start) != begun.trace_tokens or len(start) >= max_tokens:
+        return await engine.reason(prompt, max_tokens)
+    rest = await engine.reason([*prompt, *start], max_tokens - len(start))
+    return Reasoning([*start, *rest.token_ids], begun.trace + rest.text, len(start) + rest.tokens, rest.complete)
+
+
+def _close(engine: Engine, prompt: list[int], reasoning: Reasoning) -> list[int]:
+    """The prompt of the verdict: what was generated, or its closed form where it has no end."""
+    if reasoning.complete:
+        return [*prompt, *reasoning.token_ids]
+    closing = engine.encode(close_reasoning(reasoning.text))
+    spare = engine.max_model_len - len(prompt) - 1
+    if len(closing) <= spare:
+        return prompt + closing
+    # Text can come back from the tokenizer longer than it was generated: its end gives way.
+    end = engine.encode("\n</think>")
+    return prompt + closing[: spare - len(end)] + end
+
+
+def _judgment(policy: Policy, prompt_tokens: int, truncated: bool, reasoning: Reasoning, verdict: Verdict) -> Judgment:
+    if policy.kind is PolicyKind.NO_THINK:
+        finish, trace = Finish.NO_THINK, None
+    else:
+        finish, trace = (Finish.COMPLETE if reasoning.complete else Finish.CLOSED), reasoning.text
+    return Judgment(
+        score=score_verdict(verdict),
+        true_logprob=verdict.true_logprob,
+        false_logprob=verdict.false_logprob,
+        label=verdict.true_logprob > verdict.false_logprob,
+        finish=finish,
+        trace=trace,
+        prompt_tokens=prompt_tokens,
+        trace_tokens=reasoning.tokens,
+        passage_truncated=truncated,
+        error=None,
+    )

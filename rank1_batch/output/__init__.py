@@ -1,0 +1,1 @@
+"""What lies under `output.path`: a module a file."""

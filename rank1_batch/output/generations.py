@@ -1,0 +1,64 @@
+"""What is judged again: rows chosen by a predicate, and how their new judgments take the place of the old.
+
+Predicates are SQL, and DuckDB reads them. Knows nothing about Ray or engines.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from rank1_batch.errors import SettingsError
+from rank1_batch.output.layout import GENERATIONS_PATH
+from rank1_batch.storage.store import Store, read_bytes, write_bytes
+
+PLACE = "rank1_batch_place"
+"""A column of our own while rows are selected."""
+
+
+class Redo(NamedTuple):
+    """Rows that `where` selects are judged again, as this generation of their units (from 1)."""
+
+    generation: int
+    where: str
+
+
+def find_columns(where: str, schema: pa.Schema) -> list[str]:
+    """The columns that a predicate speaks of. Raises SettingsError for what is no predicate over the schema's."""
+    try:
+        _select(schema.empty_table(), where, "count(*)").fetchall()
+    except duckdb.Error as error:
+        reason = str(error).split("\n")[0]
+        raise SettingsError([f"where: {where!r} is no condition on {', '.join(schema.names)}: {reason}"]) from error
+    return [name for name in schema.names if not _holds_without(where, schema, name)]
+
+
+def select_rows(judgments: pa.Table, where: str) -> list[int]:
+    """The places of the rows that a predicate selects, ascending."""
+    placed = judgments.append_column(PLACE, pa.array(range(len(judgments)), pa.int64()))
+    return [place for (place,) in _select(placed, where, PLACE).order(PLACE).fetchall()]
+
+
+def _holds_without(where: str, schema: pa.Schema, name: str) -> bool:
+    try:
+        _select(schema.remove(schema.get_field_index(name)).empty_table(), where, "count(*)")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def _select(table: pa.Table, where: str, what: str) -> Any:
+    connection = duckdb.connect(config={"enable_external_access": False, "threads": 1})
+    return connection.from_arrow(table).filter(where).project(what)
+
+
+def read_generations(output: Store) -> list[dict[str, Any]]:
+    """Every redo so far, the first one first."""
+    return list(json.loads(read_bytes(output, GENERATIONS_PATH) or b"[]"))
+
+
+def write_generations(output: Store, generations: Sequence[dict[str, Any]]) -> None:
+    """Put the whole list, in place of a shorter one."""
+    write_bytes(output, GENERATIONS_PATH, json.dumps(generations, indent=2).encode())

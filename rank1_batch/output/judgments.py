@@ -1,0 +1,91 @@
+"""The table in it: judgments in, judgments out, texts beside them."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from rank1_batch.columns import (
+    CANDIDATE,
+    DOC_ID,
+    FIRST_STAGE_RANK,
+    FIRST_STAGE_SCORE,
+    INSTRUCTION,
+    PASSAGE,
+    QUERY,
+    QUERY_ID,
+    ROW,
+    TITLE,
+    UNIT_ID,
+)
+from rank1_batch.errors import BadFileError
+from rank1_batch.judging.records import Finish, Judgment, Pair
+from rank1_batch.output.layout import judgments_path
+from rank1_batch.pairs.layout import as_text, read_pairs
+from rank1_batch.pairs.units import Unit
+from rank1_batch.storage.parquet import open_parquet, read_or_blame
+from rank1_batch.storage.store import Store
+
+TEXTS = (QUERY, PASSAGE, TITLE, INSTRUCTION)
+
+NO_TEXT = Pair(None, None)
+
+JUDGMENT_TYPES = {
+    "score": pa.float64(),
+    "true_logprob": pa.float64(),
+    "false_logprob": pa.float64(),
+    "label": pa.bool_(),
+    "finish": pa.string(),
+    "trace": pa.string(),
+    "prompt_tokens": pa.int32(),
+    "trace_tokens": pa.int32(),
+    "passage_truncated": pa.bool_(),
+    "error": pa.string(),
+}
+"""The columns of a Judgment, in its order."""
+
+
+def read_judgments(output: Store, unit: Unit, columns: Sequence[str] | None = None) -> pa.Table:
+    """Columns of a unit's committed judgments (all of them by default), in the order of its rows."""
+    path = judgments_path(unit.unit_id)
+    return read_or_blame(output, path, lambda: open_parquet(output, path).read(columns and list(columns)))
+
+
+def join_texts(judgments: pa.Table, rows: pa.Table, where: str) -> pa.Table:
+    """A unit's judgments with the text that was judged beside them: query, passage, title, instruction.
+
+    `judgments` must hold `row` and `candidate`; `rows` comes from `UnitReader.read`. Text is null where
+    the input has none, and in rows that `schema.read_pairs` could not make a pair of. Raises
+    BadFileError, naming `where`, if the rows are not those that were judged.
+    """
+    if any(judgments[name].to_pylist() != rows[name].to_pylist() for name in (ROW, CANDIDATE)):
+        raise BadFileError(f"{where}: the rows of the input are not those that were judged")
+    pairs = [pair if isinstance(pair, Pair) else NO_TEXT for pair in read_pairs(rows)]
+    columns = {name: pa.array([getattr(pair, name) for pair in pairs], pa.string()) for name in TEXTS}
+    return pa.table({**{name: judgments[name] for name in judgments.column_names}, **columns})
+
+
+def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str, keep: Sequence[str]) -> pa.Table:
+    """The output of one unit: a row for each row of the flattened `table`, in its order."""
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        QUERY_ID: pa.array(as_text(table[QUERY_ID]), pa.string()),
+        DOC_ID: pa.array(as_text(table[DOC_ID]), pa.string()),
+    }
+    for place, (name, kind) in enumerate(JUDGMENT_TYPES.items()):
+        columns[name] = pa.array([judgment[place] for judgment in judgments], kind)
+    columns[UNIT_ID] = pa.array([unit_id] * len(table), pa.string())
+    columns[ROW] = table[ROW]
+    columns[CANDIDATE] = table[CANDIDATE]
+    columns[FIRST_STAGE_RANK] = _optional(table, FIRST_STAGE_RANK, pa.int64())
+    columns[FIRST_STAGE_SCORE] = _optional(table, FIRST_STAGE_SCORE, pa.float64())
+    return pa.table({**columns, **{name: table[name] for name in keep}})
+
+
+def parse_judgments(table: pa.Table) -> list[Judgment]:
+    """The judgments of a committed unit, as they were when `build_judgments` wrote them."""
+    rows = zip(*(table[name].to_pylist() for name in JUDGMENT_TYPES), strict=True)
+    found = (Judgment(*row) for row in rows)
+    return [judgment._replace(finish=Finish(judgment.finish)) for judgment in found]
+
+
+def _optional(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
+    return table[name].cast(kind) if name in table.column_names else pa.nulls(len(table), kind)

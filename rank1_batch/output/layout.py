@@ -1,0 +1,19 @@
+"""Every path below output.path, and every key in its files."""
+
+JOB_PATH, PLAN_PATH = "_rank1/job.json", "_rank1/units.parquet"
+
+SETTINGS_PATH, GENERATIONS_PATH = "_rank1/settings.json", "_rank1/generations.json"
+
+DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
+
+FIRST_STAGES_PATH = "_rank1/first_stages.json"
+
+SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
+
+COUNTS_KEY, PROMPT_KEY, GENERATION_KEY = b"rank1_batch", b"rank1_batch.prompt", b"rank1_batch.generation"
+"""Keys of the Parquet metadata: a unit's Counts, the id and version of the prompt, how often it was judged again."""
+
+
+def judgments_path(unit_id: str) -> str:
+    """Where the judgments of a unit are committed."""
+    return f"{JUDGMENTS_FOLDER}/{unit_id}.parquet"

@@ -1,0 +1,210 @@
+"""Who works on an output: `_rank1/lease.json`, renewed while a run lives.
+
+A lease keeps two runs from doing the same work twice. It is not what keeps the output whole: that is
+the commit of each unit, which two runs at once do not harm. Knows nothing about Ray or engines.
+"""
+
+import contextlib
+import getpass
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from rank1_batch.errors import Rank1BatchError, RefusedError, StorageError
+from rank1_batch.storage.store import Store, create_bytes, delete_file, read_bytes, write_bytes
+
+LEASE_PATH = "_rank1/lease.json"
+
+
+class Timing(NamedTuple):
+    """How often a lease is renewed, and after how long without it has no holder (three renewals and a slow store)."""
+
+    renew_s: float = 10.0
+    expires_s: float = 35.0
+
+
+TIMING = Timing()
+
+
+class LeaseState(StrEnum):
+    """`stopping`: the holder takes no new units, and ends with those that are under way."""
+
+    RUNNING = "running"
+    STOPPING = "stopping"
+
+
+class Lease(NamedTuple):
+    """Who holds an output. Times are seconds since 1970 by the holder's clock.
+
+    `place` is the machine and process namespace in which `pid` means something.
+    """
+
+    run_id: str
+    host: str
+    user: str
+    pid: int
+    place: str
+    started_at: float
+    renewed_at: float
+    state: LeaseState = LeaseState.RUNNING
+
+    def holder(self) -> str:
+        """Who, where and since when, for people."""
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.started_at))
+        return f"{self.user}@{self.host}, process {self.pid}, since {since}"
+
+
+def read_lease(store: Store) -> Lease | None:
+    """The lease of an output; None where nobody holds it."""
+    data = read_bytes(store, LEASE_PATH)
+    return None if data is None else Lease(**json.loads(data))
+
+
+def may_go_on(store: Store, run_id: str) -> bool:
+    """Whether a run still holds the output, and was not asked to stop. For its replicas."""
+    lease = read_lease(store)
+    return lease is None or (lease.run_id == run_id and lease.state == LeaseState.RUNNING)
+
+
+class HeldLease:
+    """The lease of this run: renewed by a thread until it is let go or lost.
+
+    `displaced` is the run whose place it took: a late renewal of that one is overwritten.
+    """
+
+    def __init__(self, store: Store, lease: Lease, displaced: str | None, renew_s: float) -> None:
+        self._store, self._lease, self._displaced, self._renew_s = store, lease, displaced, renew_s
+        self._wake = threading.Event()
+        self._ended = False
+        self.stopping = False
+        self.lost_to: Lease | None = None
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+
+    @property
+    def run_id(self) -> str:
+        """The name of this run, by which its replicas know whether they may go on."""
+        return self._lease.run_id
+
+    def stop(self) -> None:
+        """Tell the replicas, through the store, to take no new units. Safe in a signal handler."""
+        self.stopping = True
+        self._wake.set()
+
+    def release(self) -> None:
+        """Give the output free, unless another run took it."""
+        self._ended = True
+        self._wake.set()
+        self._thread.join()
+        found = read_lease(self._store)
+        if found is not None and found.run_id == self.run_id:
+            delete_file(self._store, LEASE_PATH)
+
+    def _keep(self) -> None:
+        while not self._ended and self.lost_to is None:
+            self._wake.clear()
+            # A store that is away: the next renewal tries again, and the run itself tells.
+            with contextlib.suppress(Rank1BatchError):
+                self._renew()
+            if not self._ended:
+                self._wake.wait(self._renew_s)
+
+    def _renew(self) -> None:
+        found = read_lease(self._store)
+        if found is not None and found.run_id not in (self.run_id, self._displaced):
+            self.lost_to = found
+            return
+        state = LeaseState.STOPPING if self.stopping else LeaseState.RUNNING
+        write_bytes(self._store, LEASE_PATH, _to_json(self._lease._replace(renewed_at=time.time(), state=state)))
+
+
+@contextmanager
+def hold_lease(
+    store: Store, tell: Callable[[str], None], *, takeover: bool, timing: Timing = TIMING
+) -> Iterator[HeldLease]:
+    """The lease of an output, for the time of the block.
+
+    Where another run holds it, this waits until that one has been silent for `expires_s` (not at all
+    where its process is known to be gone), and `tell`s so. Raises RefusedError where it is alive,
+    unless `takeover` asks to take its place.
+    """
+    lease, other = _new_lease(), None
+    if not create_bytes(store, LEASE_PATH, _to_json(lease)):
+        other = read_lease(store)
+        if other is not None and not takeover and not _is_gone(other):
+            _wait_for_silence(store, other, tell, timing.expires_s)
+        write_bytes(store, LEASE_PATH, _to_json(lease))
+    held = HeldLease(store, lease, other and other.run_id, timing.renew_s)
+    try:
+        yield held
+    except StorageError:
+        raise  # the store is away: the lease runs out by itself
+    except BaseException:  # also KeyboardInterrupt: the next run must not wait for this one's lease to expire
+        held.release()
+        raise
+    held.release()
+
+
+def _new_lease() -> Lease:
+    now = time.time()
+    return Lease(uuid.uuid4().hex, socket.gethostname(), _user(), os.getpid(), _place(), now, now)
+
+
+def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], expires_s: float) -> None:
+    """Return when a lease is gone or has not been renewed for a while. Raises RefusedError when it was.
+
+    Looks at changes only: clocks of two machines need not agree.
+    """
+    tell(f"another run may be at work ({other.holder()}): looking for a sign of life, {expires_s:.0f} s at most")
+    deadline = time.monotonic() + expires_s
+    while time.monotonic() < deadline:
+        time.sleep(min(1.0, expires_s / 10))  # a poll: another machine renews it, and a store tells nobody
+        found = read_lease(store)
+        if found is None:
+            return
+        if found != other:
+            raise RefusedError(
+                f"{store.url}: another run is at work: {found.holder()}. "
+                "Wait for it, or take its place with run.takeover=true (nothing is lost, units under way are redone)."
+            )
+
+
+def _is_gone(lease: Lease) -> bool:
+    """Whether the holder was a process of this machine that is no more."""
+    if lease.place != _place():
+        return False
+    try:
+        os.kill(lease.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass  # alive, and another user's
+    return False
+
+
+def _place() -> str:
+    """This boot of this machine, and the namespace of its process numbers (containers have their own)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return uuid.uuid4().hex  # unknown: never the same as another's
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "?"  # a container without a user of that number
+
+
+def _to_json(lease: Lease) -> bytes:
+    return json.dumps(lease._asdict()).encode()

@@ -1,0 +1,45 @@
+"""The settings of a run, recorded in its output, so that a later command need not repeat them.
+
+Not recorded are the output itself, how a run behaves, and `engine.env`, which may hold secrets.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from rank1_batch.errors import SettingsError
+from rank1_batch.output.layout import SETTINGS_PATH
+from rank1_batch.settings import RerankConfig
+from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
+
+GROUPS = ("model", "engine", "prompt", "policy", "input", "cluster", "gates")
+
+
+def record_settings(store: Store, config: RerankConfig) -> None:
+    """Write the settings of this run, in place of those of an earlier one."""
+    plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    recorded = {group: plain[group] for group in GROUPS}
+    del recorded["engine"]["env"]
+    data = json.dumps(recorded, indent=2).encode()
+    if read_bytes(store, SETTINGS_PATH) != data:
+        write_bytes(store, SETTINGS_PATH, data)
+
+
+def restore_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+    """The settings that the job at `output.path` was last run with, but for what `overrides` name.
+
+    Raises SettingsError where there is no job.
+    """
+    if OmegaConf.is_missing(config.output, "path"):
+        return config
+    store = open_store(config.output.path)
+    data = read_bytes(store, SETTINGS_PATH)
+    if data is None:
+        raise SettingsError([f"output.path: {store.url} holds no job (no {SETTINGS_PATH})"])
+    restored = OmegaConf.merge(config, json.loads(data))
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0].strip("'\"")
+        OmegaConf.update(restored, key, OmegaConf.select(config, key), merge=False)
+    return DictConfig(restored)

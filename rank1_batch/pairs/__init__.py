@@ -1,0 +1,1 @@
+"""What is judged: shards of pairs, their columns, and units of them."""

@@ -1,0 +1,75 @@
+"""The shards that input.path names, and whether they are what they were."""
+
+import os.path
+from collections.abc import Sequence
+
+from rank1_batch.errors import RefusedError, SettingsError
+from rank1_batch.pairs.units import Unit
+from rank1_batch.settings import InputConfig, input_paths
+from rank1_batch.storage.store import FileInfo, Store, find_files, open_store
+
+SUFFIXES = (".parquet", ".parq", ".pq")
+
+PATHS_TOLD = 3
+
+
+def open_input(config: InputConfig) -> tuple[Store, list[FileInfo]]:
+    """The Parquet files that `input.path` names, and the one folder that they are relative to.
+
+    Raises SettingsError with every path that names none.
+    """
+    problems: list[str] = []
+    found: list[tuple[Store, list[FileInfo]]] = []
+    for path in input_paths(config):
+        try:
+            store, files = find_files(path)
+        except SettingsError as error:
+            problems += [f"input.path: {problem}" for problem in error.problems]
+            continue
+        whole_folder = store.root == open_store(path).root
+        chosen = [file for file in files if is_shard(file.path)] if whole_folder else files
+        found.append((store, chosen))
+        if not chosen:
+            others = f"; found {', '.join(file.path for file in files[:PATHS_TOLD])}, …" if files else ""
+            problems.append(f"input.path: {path} holds no Parquet files (*.parquet){others}")
+    if problems:
+        raise SettingsError(problems)
+    return _join_inputs(found)
+
+
+def is_shard(path: str) -> bool:
+    """Whether a file in a folder is input: Parquet by name, and not hidden (`_temporary/`, `.tmp`)."""
+    hidden = any(part.startswith(("_", ".")) for part in path.split("/"))
+    return path.endswith(SUFFIXES) and not hidden
+
+
+def check_planned_files(store: Store, files: Sequence[FileInfo], planned: Sequence[Unit]) -> None:
+    """Raises RefusedError where a file of the plan is gone, or is no longer what it was."""
+    now = {file.path: file.identity for file in files}
+    then = {unit.path: unit.identity for unit in planned}
+    gone = [path for path in then if path not in now]
+    changed = [path for path in then if path in now and now[path] != then[path]]
+    if gone or changed:
+        told = [f"  {path} is gone" for path in gone] + [f"  {path} changed" for path in changed]
+        raise RefusedError(
+            f"{store.url}: the input is not what it was when this job was planned.\n" + "\n".join(told) + "\n"
+            "Put the files back, or judge the new ones into another output.path."
+        )
+
+
+def _join_inputs(found: Sequence[tuple[Store, list[FileInfo]]]) -> tuple[Store, list[FileInfo]]:
+    """Several inputs as one: their files relative to the folder that all have in common."""
+    first = found[0][0]
+    if any(type(store.fs) is not type(first.fs) for store, _ in found):
+        raise SettingsError(["input.path names different kinds of storage: give them to separate jobs"])
+    root = os.path.commonpath([store.root for store, _ in found]) if len(found) > 1 else first.root
+    if not root:
+        raise SettingsError(["input.path names different buckets: give them to separate jobs"])
+    files = {
+        path: file._replace(path=path)
+        for store, own in found
+        for file in own
+        for path in [store.locate(file.path)[len(root) :].lstrip("/")]
+    }
+    url = first.url[: len(first.url) - len(first.root)] + root
+    return first._replace(root=root, url=url), [files[path] for path in sorted(files)]

@@ -1,0 +1,1 @@
+"""What runs beside a GPU: one engine, and many units at once."""

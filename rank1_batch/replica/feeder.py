@@ -1,0 +1,63 @@
+"""Rows of several units through one engine: first come, first served, with no barrier between units.
+
+Knows nothing about files or Ray.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from weakref import WeakValueDictionary
+
+from rank1_batch.judging.pair import judge_pair
+from rank1_batch.judging.records import Engine, Judgment, Pair, Policy, failed_judgment
+
+SLOTS_PER_SEQUENCE = 1.2
+"""Rows in flight for each sequence of the engine: some are between their two requests at any time."""
+
+
+class Feeder:
+    """Judges rows on one engine, at most `slots` at a time, in the order in which they were given.
+
+    All methods belong to one event loop.
+    """
+
+    def __init__(self, engine: Engine, policy: Policy, max_num_seqs: int) -> None:
+        self._engine, self._policy = engine, policy
+        self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
+        self._turn = asyncio.Lock()
+        self._failure: BaseException | None = None
+        self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
+
+    async def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+        """A judgment for each row, in order; a row that is a sentence fails with it.
+
+        A call's rows begin when all rows of the calls before it have begun. `on_begin` is called when the
+        first of them has a slot, and what it raises ends the call. Equal pairs are asked once, also where
+        they are rows of other calls still under way. An error that is no row's fault ends all calls: no
+        row begins after it.
+        """
+        async with self._turn:
+            async with self._slots:  # there is one now, and nobody else may take it
+                self._check()
+                on_begin()
+            tasks = [row if isinstance(row, str) else await self._begin(row) for row in rows]
+        await asyncio.gather(*(task for task in tasks if not isinstance(task, str)))
+        return [failed_judgment(task) if isinstance(task, str) else task.result() for task in tasks]
+
+    async def _begin(self, pair: Pair) -> asyncio.Task[Judgment]:
+        """The task that judges a pair, as soon as there is a slot for it."""
+        task = self._asked.get(pair)
+        if task is None:
+            await self._slots.acquire()
+            self._check()
+            task = self._asked[pair] = asyncio.create_task(judge_pair(self._engine, pair, self._policy))
+            task.add_done_callback(self._end)
+        return task
+
+    def _end(self, task: asyncio.Task[Judgment]) -> None:
+        self._slots.release()
+        if not task.cancelled():
+            self._failure = self._failure or task.exception()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure

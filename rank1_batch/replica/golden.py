@@ -1,0 +1,162 @@
+"""The golden set: pairs whose scores are known, and what differs where a replica scores them otherwise.
+
+A pair comes with its reasoning, and the verdict after it is what is compared. Reasoning itself is not:
+one token that the engine's noise decides otherwise gives another trace, and rightly another score. The
+verdict after a given trace moves by noise alone, costs one short request, and depends on all that can
+go wrong: weights, quantisation, kernels, tensor parallelism, tokenizer and prompt.
+
+Knows nothing about Ray or engines.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rank1_batch.columns import (
+    DOC_ID,
+    FINISH,
+    INSTRUCTION,
+    PASSAGE,
+    PROMPT_TOKENS,
+    QUERY,
+    QUERY_ID,
+    SCORE,
+    TITLE,
+    TRACE,
+    TRACE_TOKENS,
+)
+from rank1_batch.errors import GoldenError, RefusedError, SettingsError
+from rank1_batch.judging.records import Finish, Judgment, Pair
+from rank1_batch.output.fingerprint import list_differences
+from rank1_batch.settings import GoldenConfig
+from rank1_batch.storage.parquet import to_parquet
+from rank1_batch.storage.store import create_bytes, open_store, read_bytes
+from rank1_batch.versions import compare_versions, find_versions
+
+MADE_WITH_KEY = b"rank1_batch_golden"
+"""Key of the Parquet metadata that holds the fingerprint and the versions of the run, as JSON."""
+
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in (QUERY_ID, DOC_ID, QUERY, PASSAGE, TITLE, INSTRUCTION, FINISH, TRACE)),
+        (SCORE, pa.float64()),
+        (PROMPT_TOKENS, pa.int32()),
+        (TRACE_TOKENS, pa.int32()),
+    ]
+)
+
+
+class GoldenPair(NamedTuple):
+    """A pair, its reasoning and its score. The numbers of tokens tell whether it is tokenised as it was then."""
+
+    query_id: str
+    doc_id: str
+    query: str
+    passage: str
+    title: str | None
+    instruction: str | None
+    finish: str
+    trace: str | None
+    score: float
+    prompt_tokens: int
+    trace_tokens: int
+
+
+class GoldenSet(NamedTuple):
+    """The pairs, and what they were made with: `fingerprint` of the run, and its `versions`."""
+
+    pairs: tuple[GoldenPair, ...]
+    fingerprint: dict[str, Any]
+    versions: dict[str, str]
+
+
+def read_golden(path: str, fingerprint: Mapping[str, Any]) -> GoldenSet:
+    """The golden set of a file. Raises SettingsError where there is none, or one for another job."""
+    golden = _read(path)
+    differing = list_differences(_for_whom(golden.fingerprint), _for_whom(fingerprint))
+    if differing:
+        raise SettingsError(["\n".join([f"golden.path: {path} was made for another job", *differing])])
+    return golden
+
+
+def write_golden(path: str, golden: GoldenSet) -> None:
+    """Put a golden set. Raises RefusedError where there is a file already: expected scores are not written over."""
+    made_with = json.dumps({"fingerprint": golden.fingerprint, "versions": golden.versions})
+    table = pa.Table.from_pylist([pair._asdict() for pair in golden.pairs], SCHEMA)
+    if not create_bytes(open_store(path), "", to_parquet(table.replace_schema_metadata({MADE_WITH_KEY: made_with}))):
+        raise RefusedError(f"golden.path: {path} is there already: choose another name, or remove it")
+
+
+def check_scores(golden: GoldenSet, judgments: Sequence[Judgment], settings: GoldenConfig, node: str) -> None:
+    """Raises GoldenError with every pair that a replica judges otherwise than the set says."""
+    differences = compare_scores(golden, judgments, settings.tolerance)
+    if not differences:
+        return
+    versions = ", ".join(compare_versions(golden.versions, find_versions()))
+    told = "\n".join(f"  {difference}" for difference in differences)
+    raise GoldenError(
+        f"the replica on node {node[:12]} scores otherwise than the golden set {settings.path} says "
+        f"(golden.tolerance={settings.tolerance:g}), and judges nothing:\n{told}\n"
+        f"{f'The set was made with other versions: here {versions}. ' if versions else ''}Weights, quantisation, "
+        "kernels or tensor parallelism may be other than in the run that it was made of. If they are meant to be, "
+        "judge some pairs anew and make a set of them: python -m jobs.golden"
+    )
+
+
+def compare_scores(golden: GoldenSet, judgments: Sequence[Judgment], tolerance: float) -> list[str]:
+    """What differs in the judgments of the golden pairs, a sentence a pair; empty where they agree."""
+    together = list(zip(golden.pairs, judgments, strict=True))
+    if not any(_can_compare(pair, judgment) for pair, judgment in together):
+        return ["no trace of the set is tokenised as it was generated: the tokenizer is another one"]
+    found = (_find_difference(pair, judgment, tolerance) for pair, judgment in together)
+    return [difference for difference in found if difference]
+
+
+def given_traces(golden: GoldenSet) -> list[tuple[Pair, str | None, bool]]:
+    """The golden pairs as a replica judges them: pair, trace, whether it is complete."""
+    return [
+        (Pair(pair.query, pair.passage, pair.title, pair.instruction), pair.trace, pair.finish == Finish.COMPLETE)
+        for pair in golden.pairs
+    ]
+
+
+def _read(path: str) -> GoldenSet:
+    data = read_bytes(open_store(path), "")
+    if data is None:
+        raise SettingsError([f"golden.path: {path}: there is no such file; python -m jobs.golden makes one of a run"])
+    try:
+        table = pq.read_table(pa.BufferReader(data))
+        made_with = json.loads((table.schema.metadata or {})[MADE_WITH_KEY])
+        pairs = tuple(GoldenPair(**row) for row in table.select(SCHEMA.names).cast(SCHEMA).to_pylist())
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise SettingsError([f"golden.path: {path} is no golden set of jobs.golden: {error}"]) from error
+    return GoldenSet(pairs, made_with["fingerprint"], made_with["versions"])
+
+
+def _for_whom(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """What a set must have in common with a job. All else that shapes scores is what the set is there to try."""
+    return {
+        "rules": fingerprint["rules"],
+        "model": {"name": str(fingerprint["model"]["name"]).rstrip("/").rpartition("/")[2]},
+        "prompt": fingerprint["prompt"],
+        "policy": {"kind": fingerprint["policy"]["kind"]},
+    }
+
+
+def _can_compare(pair: GoldenPair, judgment: Judgment) -> bool:
+    """Whether the verdict follows the same tokens: unusual ones that were generated come back as usual ones."""
+    return bool(judgment.error) or pair.finish != Finish.COMPLETE or judgment.trace_tokens == pair.trace_tokens
+
+
+def _find_difference(pair: GoldenPair, judgment: Judgment, tolerance: float) -> str | None:
+    where = f"{pair.query_id}/{pair.doc_id}"
+    if judgment.score is None:
+        return f"{where}: score {pair.score:.4f} expected, but {judgment.error}"
+    if judgment.prompt_tokens != pair.prompt_tokens:
+        return f"{where}: a prompt of {pair.prompt_tokens} tokens expected, {judgment.prompt_tokens} got"
+    if not _can_compare(pair, judgment) or abs(judgment.score - pair.score) <= tolerance:
+        return None
+    return f"{where}: score {pair.score:.4f} expected, {judgment.score:.4f} got"

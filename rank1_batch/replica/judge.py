@@ -1,0 +1,228 @@
+"""Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
+
+import contextlib
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
+from rank1_batch.judging.again import begin_again, put_back
+from rank1_batch.judging.records import Judgment, Pair, failed_judgment
+from rank1_batch.output.commits import commit_unit, find_committed, read_generation
+from rank1_batch.output.counts import Counts, count_judgments
+from rank1_batch.output.deaths import count_deaths, record_deaths
+from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.generations import Redo, select_rows
+from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
+from rank1_batch.output.layout import PROMPT_KEY
+from rank1_batch.output.lease import may_go_on
+from rank1_batch.pairs.layout import read_pairs
+from rank1_batch.pairs.reader import UnitReader
+from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
+from rank1_batch.replica.loop import Replica
+from rank1_batch.settings import GoldenConfig, RerankConfig
+from rank1_batch.storage.retries import count_retries
+from rank1_batch.storage.store import open_store
+from rank1_batch.versions import compare_versions, find_versions
+
+logger = logging.getLogger(__name__)
+
+MOST_DEATHS = 3
+"""Engines that may die over one unit before it is set aside."""
+
+LEASE_CHECK_S = 3.0
+
+
+class JudgeSpec(NamedTuple):
+    """All that an actor needs to know."""
+
+    config: RerankConfig
+    input_url: str
+    output_url: str
+    run_id: str
+    versions: dict[str, str]
+    golden: GoldenSet | None = None
+    redo: Redo | None = None
+
+
+class Receipt(NamedTuple):
+    """What became of a unit. `failure` says why nothing was committed (a bad input file).
+
+    `won` is whether this replica committed it: its judgments may have been there before, by another run
+    or by a replica that died before it could say so. `began` is when the unit was begun, by `time.monotonic()` of
+    the process that holds the receipt.
+
+    A unit is passed over when its run was asked to stop before it began.
+    """
+
+    unit_id: str
+    counts: Counts
+    won: bool
+    node: str
+    began: float
+    sent_tokens: int = 0
+    cached_tokens: int = 0
+    storage_retries: int = 0
+    failure: str | None = None
+    passed_over: bool = False
+
+
+class JudgeUnits:
+    """Judges units, several at once; Ray Data calls it from one thread for each unit in flight."""
+
+    def __init__(self, spec: JudgeSpec, node: str) -> None:
+        self._check_versions(spec.versions)
+        self._spec, self._node = spec, node
+        self._output = open_store(spec.output_url)
+        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
+        self._deaths = count_deaths(self._output)
+        self._turns = _Turns()
+        self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
+        self._begun: dict[str, float] = {}
+        self._replica = Replica(spec.config)
+        self._check_golden(spec.config.golden)
+        self._lock = threading.Lock()
+        self._told, self._told_retries = self._replica.usage(), 0
+        self._go_on = may_go_on(self._output, spec.run_id)
+        threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
+
+    def __call__(self, unit: Unit) -> Receipt:
+        """Judge and commit one unit.
+
+        A unit over which an engine died before is judged alone, so that another death is its own.
+        When the engine dies, so does this process: Ray starts another one and calls it again.
+        """
+        if self._go_on:
+            with contextlib.suppress(_StoppedError):
+                return self._judge_in_turn(unit)
+        return Receipt(unit.unit_id, Counts(), False, self._node, time.monotonic(), passed_over=True)
+
+    def _judge_in_turn(self, unit: Unit) -> Receipt:
+        suspect = unit.unit_id in self._deaths
+        with self._turns.alone() if suspect else self._turns.together():
+            try:
+                receipt = self._judge(unit)
+            except EngineDiedError as error:
+                self._die(error)
+                raise
+            finally:
+                self._begun.pop(unit.unit_id, None)
+            return receipt
+
+    def _watch_lease(self) -> None:
+        """Find out every few seconds whether the run still holds its lease, until it does not."""
+        while self._go_on:
+            time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store tells nobody
+            with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
+                self._go_on = may_go_on(self._output, self._spec.run_id)
+
+    def _judge(self, unit: Unit) -> Receipt:
+        start = time.monotonic()
+        if not self._spec.redo and (found := find_committed(self._output, unit)):
+            return Receipt(unit.unit_id, found, False, self._node, start)
+        try:
+            table, keep = self._rows.read(unit)
+        except BadFileError as error:
+            if self._spec.config.input.on_bad_file == "fail":
+                raise
+            return Receipt(unit.unit_id, Counts(), False, self._node, start, failure=str(error))
+        judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
+        counts = count_judgments(judgments)
+        built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
+        won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
+        began = self._begun.get(unit.unit_id, start)
+        logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
+        return Receipt(unit.unit_id, counts, won, self._node, began, *self._new_usage())
+
+    def _judge_rows(self, unit: Unit, rows: Sequence[Pair | str]) -> list[Judgment]:
+        if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
+            return self._replica.judge(rows, lambda: self._begin(unit))
+        reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
+        return [failed_judgment(reason)] * len(rows)
+
+    def _begin(self, unit: Unit) -> None:
+        """Note that a unit's rows are about to be asked, which they may not be after the run was asked to stop."""
+        if not self._go_on:
+            raise _StoppedError
+        self._begun[unit.unit_id] = time.monotonic()
+        logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
+
+    def _judge_again(self, unit: Unit, table: pa.Table) -> list[Judgment]:
+        """The judgments of a committed unit, with those that the redo selects made anew."""
+        committed = read_judgments(self._output, unit)
+        before = parse_judgments(committed)
+        if self._spec.redo is None or self._spec.redo.generation <= read_generation(committed.schema.metadata):
+            return before  # judged again already: the replica died before it could say so
+        selected = select_rows(committed, self._spec.redo.where)
+        rows = begin_again(read_pairs(table), before)
+        return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
+
+    def _new_usage(self) -> tuple[int, int, int]:
+        """Tokens sent and found in the cache, and requests repeated, since this was last asked."""
+        with self._lock:
+            told, self._told = self._told, self._replica.usage()
+            retries, self._told_retries = count_retries() - self._told_retries, count_retries()
+            sent, cached = self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
+            return sent, cached, retries
+
+    def _die(self, error: EngineDiedError) -> None:
+        """Note which units were begun, and end the process: `exit_actor()` would not be retried."""
+        with self._lock:
+            begun = list(self._begun)
+            logger.error("engine died, units begun: %s (%s)", ", ".join(begun), error)
+            record_deaths(self._output, begun, uuid.uuid4().hex)
+            logging.shutdown()
+            os._exit(1)
+
+    def _check_golden(self, settings: GoldenConfig) -> None:
+        """Raises GoldenError where this replica scores the golden pairs otherwise."""
+        golden = self._spec.golden
+        if golden is not None:
+            judgments = self._replica.judge_given(given_traces(golden))
+            check_scores(golden, judgments, settings, self._node)
+
+    def _check_versions(self, expected: dict[str, str]) -> None:
+        differing = compare_versions(expected, find_versions())
+        if differing:
+            raise SettingsError([f"a worker has other versions than the driver: {', '.join(differing)}"])
+
+
+class _StoppedError(Exception):
+    """A unit was not begun, because its run was asked to stop while it waited."""
+
+
+class _Turns:
+    """Lets many work together, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._working = 0
+        self._alone = False
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        return self._turn(lambda: not self._alone, alone=False)
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        return self._turn(lambda: not self._alone and not self._working, alone=True)
+
+    @contextlib.contextmanager
+    def _turn(self, free: Callable[[], bool], *, alone: bool) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(free)
+            self._alone = alone
+            self._working += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._alone = False if alone else self._alone
+                self._working -= 1
+                self._changed.notify_all()

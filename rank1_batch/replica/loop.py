@@ -1,0 +1,66 @@
+"""One engine behind plain blocking calls: its event loop runs in a thread of its own.
+
+Why a thread: Ray drains an asynchronous actor method into a list and lets a slow consumer block the
+loop it runs on, and with it the engine (Ray 2.60). Knows nothing about files or Ray.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from rank1_batch.engines.build import build_engine
+from rank1_batch.judging.pair import judge_given_trace
+from rank1_batch.judging.records import Judgment, Pair
+from rank1_batch.replica.feeder import Feeder
+from rank1_batch.settings import RerankConfig, build_policy
+
+T = TypeVar("T")
+
+
+class Usage(NamedTuple):
+    """Tokens that were sent to the engine in both passes, and those of them that its prefix cache held."""
+
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class Replica:
+    """An engine that judges rows for several threads at once."""
+
+    def __init__(self, config: RerankConfig) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
+        self._engine = self._wait(build_engine(config.model, config.engine))
+        self._policy = build_policy(config)
+        self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
+
+    def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+        """A judgment for each row, in order. Raises EngineDiedError when the engine is gone.
+
+        `on_begin` is called by the engine's thread before the first row is asked, and may raise instead.
+        """
+        return self._wait(self._feeder.judge(rows, on_begin))
+
+    def judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
+        """The judgment of each (pair, trace, whether it is complete), in order: one short request a row."""
+        return self._wait(self._judge_given(rows))
+
+    def usage(self) -> Usage:
+        """What the engine was sent so far."""
+        return Usage(self._engine.prompt_tokens, self._engine.cached_tokens)
+
+    def close(self) -> None:
+        """End the engine and its thread."""
+        self._wait(self._engine.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
+        questions = (
+            judge_given_trace(self._engine, pair, self._policy, trace, complete=complete)
+            for pair, trace, complete in rows
+        )
+        return await asyncio.gather(*questions)
+
+    def _wait(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()

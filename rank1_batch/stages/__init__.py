@@ -1,1 +1,0 @@
-"""The stages of a job: plan, judge (streamed by Ray Data), rank, finish."""

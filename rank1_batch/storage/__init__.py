@@ -1,0 +1,1 @@
+"""Bytes in and out, on disk and in object stores; Parquet files by rows."""

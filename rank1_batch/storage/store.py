@@ -1,0 +1,282 @@
+"""Files under one URL, on disk or in an object store, through fsspec.
+
+Writes are atomic: an object is there whole or not at all. Credentials come from the environment or
+the store's usual files, never from our settings. Knows nothing about Parquet.
+"""
+
+import contextlib
+import datetime as dt
+import errno
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
+
+import fsspec
+import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
+
+from rank1_batch.errors import AccessError, SettingsError, StorageError
+from rank1_batch.storage.retries import PatientFile, count_retries, error_code, is_transient, retry, s3_options
+
+DRIVERS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google.auth")
+"""Packages below fsspec whose errors come through it as they are."""
+
+NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
+
+MISSING_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
+"""Protocols whose fsspec driver comes with one of this package's extras."""
+
+S3_PROTOCOLS = ("s3", "s3a")
+
+T = TypeVar("T")
+
+Info = dict[str, Any]
+"""What fsspec says about a file: its name, size, type, and things that differ between stores."""
+
+
+class FileInfo(NamedTuple):
+    """A stored file: its path below the root, its size, and what changes when its content does.
+
+    `modified_at` is in seconds since 1970 by the store's clock; None where the store does not say.
+    """
+
+    path: str
+    size_bytes: int
+    identity: str
+    modified_at: float | None = None
+
+
+class Store(NamedTuple):
+    """A place for files. `root` has no protocol and no trailing slash; paths are relative to it."""
+
+    fs: fsspec.AbstractFileSystem
+    root: str
+    url: str
+
+    def locate(self, path: str) -> str:
+        """The path as the file system knows it."""
+        return f"{self.root}/{path}" if path else self.root
+
+
+def open_store(url: str) -> Store:
+    """The store behind a URL or a local path. Raises SettingsError for a protocol we cannot serve."""
+    protocol = url.partition("://")[0] if "://" in url else "file"
+    # s3fs keeps listings: without this, files put by another process stay unseen.
+    options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False}
+    options |= s3_options() if protocol in S3_PROTOCOLS else {}
+    try:
+        fs, root = fsspec.core.url_to_fs(str(Path(url).expanduser()) if protocol == "file" else url, **options)
+    except (ImportError, ValueError) as error:
+        extra = MISSING_EXTRAS.get(protocol)
+        hint = f": install rank1-batch[{extra}]" if extra else ""
+        raise SettingsError([f"{url}: cannot open {protocol}:// paths{hint} ({error})"]) from error
+    if protocol in S3_PROTOCOLS:
+        fs.retries = 1  # s3fs's own tries have no jitter, and would not be counted
+    return Store(fs, str(root).rstrip("/"), url.rstrip("/"))
+
+
+def ask(store: Store, path: str, request: Callable[[], T]) -> T:
+    """The answer to a request, repeated while its failures are transient, for five minutes at most."""
+    with store_errors(store, path):
+        return retry(request)
+
+
+def open_file(store: Store, path: str) -> BinaryIO | pa.NativeFile:
+    """An open file that is read bit by bit. Raises what the store's driver raises: see `store_errors`.
+
+    One on disk is Arrow's own: its threads then read without the interpreter's lock.
+    """
+    if isinstance(store.fs, LocalFileSystem):
+        return pa.OSFile(store.locate(path))
+    return cast(BinaryIO, PatientFile(lambda: store.fs.open(store.locate(path), "rb", cache_type="none")))
+
+
+def list_files(store: Store, folder: str = "") -> list[FileInfo]:
+    """All files below a folder, by path; none if the folder does not exist."""
+    found = ask(store, folder, lambda: store.fs.find(store.locate(folder), detail=True))
+    return _file_infos(store, found.values())
+
+
+def find_files(url: str) -> tuple[Store, list[FileInfo]]:
+    """The files that a file, folder or glob names, by path, and the folder they are relative to.
+
+    Raises SettingsError where there is no such file or folder.
+    """
+    store = open_store(url)
+    base, found = ask(store, "", lambda: _find(store.fs, store.root))
+    local = isinstance(store.fs, LocalFileSystem)
+    folder = Store(store.fs, base, base if local else str(store.fs.unstrip_protocol(base)))
+    return folder, _file_infos(folder, found)
+
+
+def stat_file(store: Store, path: str) -> FileInfo | None:
+    """What is known about one file; None where there is none."""
+    info = ask(store, path, lambda: _or_none(store.fs.info, store.locate(path)))
+    return None if info is None else _file_infos(store, [info])[0]
+
+
+def read_bytes(store: Store, path: str) -> bytes | None:
+    """A file's content; None where there is no such file."""
+    return ask(store, path, lambda: _or_none(store.fs.cat_file, store.locate(path)))
+
+
+def read_ranges(store: Store, ranges: Sequence[tuple[str, int, int]]) -> list[bytes | Exception]:
+    """Bytes `start` to `stop` of each (path, start, stop), all at once; an exception where one failed."""
+    found: dict[tuple[str, int, int], bytes | Exception] = {}
+
+    def read_missing() -> None:
+        missing = [wanted for wanted in ranges if wanted not in found]
+        paths, starts, stops = ([*column] for column in zip(*missing, strict=True))
+        located = [store.locate(path) for path in paths]
+        answers = dict(zip(missing, store.fs.cat_ranges(located, starts, stops, on_error="return"), strict=True))
+        lost = {wanted: a for wanted, a in answers.items() if isinstance(a, Exception) and is_transient(a)}
+        found.update((wanted, answer) for wanted, answer in answers.items() if wanted not in lost)
+        if lost:
+            raise next(iter(lost.values()))
+
+    ask(store, "", read_missing)
+    return [found[wanted] for wanted in ranges]
+
+
+def write_bytes(store: Store, path: str, data: bytes) -> None:
+    """Put a file, in place of one that may be there."""
+    if not isinstance(store.fs, LocalFileSystem):
+        ask(store, path, lambda: store.fs.pipe_file(store.locate(path), data))
+        return
+    with store_errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
+        temporary.replace(store.locate(path))
+
+
+def write_file(store: Store, path: str, source: Path) -> None:
+    """Put a copy of a file of this machine, never held in memory, in place of one that may be there."""
+    if not isinstance(store.fs, LocalFileSystem):
+        ask(store, path, lambda: store.fs.put_file(str(source), store.locate(path)))
+        return
+    with source.open("rb") as file, store_errors(store, path), _temporary_file(store.locate(path), file) as temporary:
+        temporary.replace(store.locate(path))
+
+
+def create_bytes(store: Store, path: str, data: bytes) -> bool:
+    """Put a file unless there is one: True if this call made it. The first of several callers wins.
+
+    An object store that ignores `If-None-Match` lets the last one win; the file is whole either way.
+    """
+    before = count_retries()
+    try:
+        if not isinstance(store.fs, LocalFileSystem):
+            ask(store, path, lambda: _create(store, path, data))
+            return True
+        with store_errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
+            os.link(temporary, store.locate(path))
+    except FileExistsError:
+        # An earlier try may have been done, and only its answer lost.
+        return count_retries() > before and read_bytes(store, path) == data
+    return True
+
+
+def delete_file(store: Store, path: str) -> None:
+    """Remove a file, if it is there."""
+    ask(store, path, lambda: _or_none(store.fs.rm_file, store.locate(path)))
+
+
+def _create(store: Store, path: str, data: bytes) -> None:
+    try:
+        store.fs.pipe_file(store.locate(path), data, mode="create")
+    except OSError as error:
+        # s3fs (2026.9) has no error of its own for "there is one already": it says EINVAL.
+        if error_code(error) == "PreconditionFailed":
+            raise FileExistsError(path) from error
+        raise
+
+
+def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[Info]]:
+    """The folder of the search, and what was found in it."""
+    wildcard = next((i for i, char in enumerate(path) if char in "*?["), None)
+    if wildcard is not None:
+        found = fs.glob(path, detail=True).values()
+        return path[:wildcard].rpartition("/")[0], [info for info in found if info["type"] == "file"]
+    info = fs.info(path)
+    if info["type"] == "file":
+        return path.rpartition("/")[0], [info]
+    return path, list(fs.find(path, detail=True).values())
+
+
+def _file_infos(store: Store, found: Iterable[Info]) -> list[FileInfo]:
+    start = len(store.root) + 1
+    # Some writers leave `folder/` marker objects behind, and a listing can hold the folder itself.
+    files = (info for info in found if info["type"] == "file" and not info["name"].endswith("/"))
+    return sorted(
+        FileInfo(str(info["name"])[start:], int(info["size"] or 0), _identity(info), _modified_at(info))
+        for info in files
+    )
+
+
+def _identity(info: Info) -> str:
+    """An object store's own fingerprint of the content; size and time of change where it has none."""
+    tag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
+    return str(tag).strip('"') if tag else f"{info['size']}-{info.get('mtime') or info.get('created')}"
+
+
+def _modified_at(info: Info) -> float | None:
+    """The time of the last change, under the name that each store has for it."""
+    found = info.get("LastModified") or info.get("mtime") or info.get("updated")
+    if isinstance(found, str):
+        found = dt.datetime.fromisoformat(found)
+    return found.timestamp() if isinstance(found, dt.datetime) else found
+
+
+@contextlib.contextmanager
+def _temporary_file(path: str, content: BinaryIO) -> Iterator[Path]:
+    """A synced file with this content beside `path`, on the same disk; gone afterwards."""
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{folder}/.{Path(path).name}.{os.urandom(8).hex()}"
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            shutil.copyfileobj(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _or_none(request: Callable[[str], T], path: str) -> T | None:
+    try:
+        return request(path)
+    except (FileNotFoundError, NotADirectoryError):  # the latter where a file lies on the way
+        return None
+
+
+@contextlib.contextmanager
+def store_errors(store: Store, path: str) -> Iterator[None]:
+    """Turns what a store raises into our errors, with the place in the message."""
+    where = f"{store.url}/{path}" if path else store.url
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except FileNotFoundError as error:
+        raise AccessError([f"{where}: there is no such file, folder or bucket"]) from error
+    except PermissionError as error:
+        raise AccessError([f"{where}: no permission ({error})"]) from error
+    except OSError as error:
+        if error.errno == errno.EROFS or str(error).startswith("Forbidden"):  # as gcsfs tells a 403
+            raise AccessError([f"{where}: no permission ({error})"]) from error
+        raise StorageError(f"{where}: {error!r}") from error
+    except Exception as error:  # the drivers' have no other base in common, and take 0.4 s to import
+        if not type(error).__module__.startswith(DRIVERS):
+            raise
+        raise _client_error(where, error) from error
+
+
+def _client_error(where: str, error: Exception) -> Exception:
+    if type(error).__name__ in NO_CREDENTIALS:
+        return AccessError([f"{where}: no credentials found ({error})"])
+    if error_code(error) == "401":
+        return AccessError([f"{where}: no permission ({error})"])
+    return StorageError(f"{where}: {error}")

@@ -1,0 +1,79 @@
+"""The command line that all jobs share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from rank1_batch.cli.command import INTERRUPTED, Job, run_command
+from rank1_batch.errors import StorageError
+from rank1_batch.settings import RerankConfig, check_config
+from tests.support.paths import ROOT
+
+PATHS = ("input.path=pairs", "output.path=judged")
+
+
+def start(argv: Sequence[str], raised: BaseException | None = None) -> int:
+    def run(config: RerankConfig, console: Console) -> int:
+        console.print(f"reading {config.input.path}")
+        if raised:
+            raise raised
+        return 3
+
+    return run_command(Job("rerank", "usage: …", ("policy",)), argv, RerankConfig, check_config, run)
+
+
+def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(PATHS) == 3
+    assert capfd.readouterr().out == "reading pairs\n"
+
+
+def test_a_job_gives_back_the_memory_that_arrow_frees() -> None:
+    """Arrow's own allocator would keep it, which a driver of many rows shows."""
+    script = "import jobs.rerank, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == "system"
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_the_usage_and_the_choices_and_runs_nothing(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert start([flag]) == 0
+    assert capfd.readouterr().out == "usage: …\npolicy: full, no_think\n"
+
+
+def test_settings_are_printed_as_they_would_be_and_nothing_runs(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(["--settings", "policy=no_think", *PATHS]) == 0
+    assert "path: pairs" in capfd.readouterr().out
+
+
+def test_an_error_of_ours_is_a_sentence_and_its_exit_code(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(PATHS, StorageError("s3://bucket: no answer")) == StorageError.exit_code
+    assert capfd.readouterr().err == "error: s3://bucket: no answer\n"
+
+
+def test_wrong_settings_run_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(["modle=x", *PATHS]) == 2
+    assert capfd.readouterr().out == ""
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    assert start(PATHS, KeyboardInterrupt()) == INTERRUPTED
+    assert "the same command goes on" in capfd.readouterr().err
+
+
+def test_a_process_ends_with_what_it_said_and_its_exit_code_and_without_the_interpreters_own_end() -> None:
+    """There, a thread of Arrow's that lets go of a Python object would abort the process."""
+    script = """
+import atexit
+from rank1_batch.cli.command import end
+
+atexit.register(print, "the interpreter's end")
+print("all rows are judged")
+end(6)
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (6, "all rows are judged\n", "")

@@ -1,0 +1,107 @@
+"""Settings of any job; `test_conf.py` composes the main job's files and its mistakes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from rank1_batch.cli.compose import find_conf_folder, list_choices, load_settings
+from rank1_batch.errors import SettingsError
+from rank1_batch.settings import RerankConfig, load_config
+
+PATHS = ("input.path=pairs", "output.path=judged")
+
+
+@dataclass
+class OtherSettings(RerankConfig):
+    """Another job's, which conf/rerank.yaml serves as well."""
+
+    depth: int = 100
+
+
+def load(*overrides: str) -> OtherSettings:
+    def check(settings: OtherSettings) -> list[str]:
+        return ["depth is odd"] if settings.depth % 2 else []
+
+    return load_settings([*PATHS, *overrides], "rerank", OtherSettings, check)
+
+
+def problems_of(*overrides: str) -> list[str]:
+    """What is wrong with settings of the main job."""
+    with pytest.raises(SettingsError) as caught:
+        load_config([*PATHS, *overrides])
+    return caught.value.problems
+
+
+def test_a_job_gets_its_own_dataclass() -> None:
+    settings = load("depth=4", "input.columns.query_id=qid")
+    assert (settings.depth, settings.input.columns) == (4, {"query_id": "qid"})
+
+
+def test_what_a_job_finds_wrong_is_told_as_one_error() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load("depth=3")
+    assert caught.value.problems == ["depth is odd"]
+
+
+@pytest.mark.parametrize("override", ["dept=3", "+dept=3"])
+def test_a_misspelt_key_of_its_own_is_told_with_the_right_word(override: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load(override)
+    assert caught.value.problems == ["dept: no such setting, did you mean depth?"]
+
+
+OWN = """\
+defaults: [scifact]
+id: mine
+version: 3
+dataset_prompt: "Statement: FILL_QUERY_HERE"
+"""
+
+
+def test_a_choice_may_be_a_file_of_ones_own_and_build_on_ours(tmp_path: Path) -> None:
+    (tmp_path / "my prompt.yaml").write_text(OWN)
+    prompt = load(f"prompt={tmp_path}/my prompt.yaml", "prompt.version=4").prompt
+    assert (prompt.id, prompt.version, prompt.dataset_prompt) == ("mine", 4, "Statement: FILL_QUERY_HERE")
+    assert prompt.template == load().prompt.template
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (OWN.replace("version", "versio"), "prompt.versio: no such setting, did you mean version?"),
+        (OWN.replace("FILL", "FIL"), "prompt.dataset_prompt must hold FILL_QUERY_HERE where the query goes"),
+        (OWN.replace("3", "two"), "prompt.version: Value 'two' of type 'str' could not be converted to Integer"),
+        (OWN.replace("Statement", "${x}"), "prompt.dataset_prompt: Interpolation key 'x' not found"),
+        ("id: mine", "prompt.template must be given: prompt.template=…"),
+    ],
+)
+def test_what_is_wrong_in_a_file_of_ones_own_names_the_file(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert problems_of(f"prompt={path}") == [f"{problem} (in {path})"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (OWN.replace("scifact", "scifat"), "In '{path}': Could not load 'prompt/scifat'."),
+        ("- mine", "prompt={path}: must hold settings, one a line, as the files in conf/prompt do"),
+    ],
+)
+def test_a_file_of_ones_own_that_is_no_choice_is_named(text: str, problem: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert problems_of(f"prompt={path}") == [problem.format(path=path)]
+
+
+def test_own_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("id: [mine\nversion: 2")
+    broken, none = problems_of(f"prompt={tmp_path}/broken.yaml", f"policy={tmp_path}/none.yaml")
+    assert broken.startswith(f"prompt={tmp_path}/broken.yaml: cannot be read: ")
+    assert "line 2" in broken
+    assert none.startswith(f"policy={tmp_path}/none.yaml: cannot be read: ")
+
+
+def test_choices_are_those_of_the_folder() -> None:
+    assert set(list_choices()) == {folder.name for folder in find_conf_folder().iterdir() if folder.is_dir()}

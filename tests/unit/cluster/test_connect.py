@@ -1,0 +1,38 @@
+import inspect
+import threading
+
+import pytest
+
+from rank1_batch.cluster.connect import DATA_THREADS, wait_for_data_threads
+from rank1_batch.cluster.rank import find_cause
+from rank1_batch.errors import ReplicaError, StorageError
+
+
+@pytest.mark.parametrize("name", DATA_THREADS)
+def test_ray_is_not_shut_down_while_a_thread_of_ray_data_is_at_work(name: str) -> None:
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait, name=f"{name}-1", daemon=True)
+    thread.start()
+    threading.Timer(0.2, done.set).start()
+    wait_for_data_threads()
+    assert done.is_set()
+    assert not thread.is_alive()
+
+
+def test_ray_data_still_names_its_threads_so() -> None:
+    """Names are no promise of Ray's: a version that changes them is found here."""
+    from ray.data._internal.block_batching import util
+    from ray.data._internal.execution import metadata_fetcher, streaming_executor
+
+    for name, module in zip(DATA_THREADS, (streaming_executor, util, metadata_fetcher), strict=True):
+        assert f'"{name}' in inspect.getsource(module)
+
+
+def test_what_a_node_found_wrong_is_told_in_its_own_words() -> None:
+    """Ray wraps an error, more than once, where a task meets it."""
+    ours, wrapped = StorageError("s3://bucket/x: nobody answers"), RuntimeError("a task failed\nTraceback …")
+    wrapped.__cause__ = RuntimeError("user code")
+    wrapped.__cause__.__cause__ = ours
+    assert find_cause(wrapped) is ours
+    assert str(find_cause(RuntimeError("a node died\nTraceback …"))).endswith("nodes: a node died")
+    assert isinstance(find_cause(RuntimeError("a node died")), ReplicaError)

@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
+from rank1_batch.pairs.units import Unit
+from rank1_batch.storage.store import Store, open_store
+
+units = st.lists(
+    st.builds(
+        Unit,
+        st.text("0123456789abcdef", min_size=16, max_size=16),
+        st.text(min_size=1, max_size=20),
+        st.text(max_size=20),
+        st.integers(0, 2**40),
+        st.integers(0, 2**40),
+        st.integers(0, 2**40),
+    ),
+    max_size=20,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "output"))
+
+
+@given(units)
+def test_a_plan_is_read_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, units: list[Unit]) -> None:
+    store = open_store(str(tmp_path_factory.mktemp("plan")))
+    write_plan(store, units[:1])
+    write_plan(store, units)
+    assert read_plan(store) == units
+
+
+def test_there_is_no_plan_before_it_is_written(store: Store) -> None:
+    assert read_plan(store) == []
+
+
+def test_first_stages_are_read_back_as_they_were_written(store: Store) -> None:
+    assert read_first_stages(store) == []
+    write_first_stages(store, [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}])
+    assert read_first_stages(store) == [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}]

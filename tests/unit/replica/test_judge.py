@@ -1,0 +1,88 @@
+import math
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.judging.records import Finish, Judgment, failed_judgment
+from rank1_batch.judging.scoring import Verdict, score_verdict
+from rank1_batch.output.commits import committed_units
+from rank1_batch.output.counts import Counts, count_judgments
+from rank1_batch.output.lease import hold_lease
+from rank1_batch.pairs.inputs import open_input
+from rank1_batch.pairs.units import Unit
+from rank1_batch.replica import judge as judge_stage
+from rank1_batch.replica.judge import JudgeSpec, JudgeUnits
+from rank1_batch.settings import RerankConfig, load_config
+from rank1_batch.storage.store import open_store
+from rank1_batch.versions import find_versions
+from tests.support.seaweed import wait_for
+from tests.support.tiny_model import tiny_pairs
+
+
+def judgment_of(true: float, false: float, finish: Finish = Finish.COMPLETE) -> Judgment:
+    """The judgment of a model that gives these probabilities to the two words."""
+    verdict = Verdict(math.log(true), math.log(false))
+    return Judgment(score_verdict(verdict), *verdict, true > false, finish, "trace", 10, 3, False, None)
+
+
+def test_a_unit_is_counted_by_how_its_rows_came_out() -> None:
+    judgments = [
+        judgment_of(0.9, 0.1),
+        judgment_of(1 - 1e-8, 1e-8),
+        judgment_of(1e-8, 1 - 1e-8, Finish.CLOSED),
+        judgment_of(0.2, 0.1),
+        judgment_of(1e-9, 1e-3)._replace(passage_truncated=True),
+        failed_judgment("no text"),
+    ]
+    assert count_judgments(judgments) == Counts(
+        rows=6, errors=1, complete=4, closed=1, truncated=1, true_labels=3,
+        prompt_tokens=50, trace_tokens=15, saturated=3, stray=2,
+    )  # fmt: skip
+
+
+def plan_tiny(folder: Path, *settings: str) -> tuple[RerankConfig, str, list[Unit]]:
+    """A scripted job over 20 pairs: its settings, where its input is, and its units."""
+    (folder / "pairs").mkdir()
+    pq.write_table(tiny_pairs(20), folder / "pairs" / "part-0.parquet")
+    config = load_config(
+        ["model=custom", "model.name=none", "engine=scripted", f"input.path={folder / 'pairs'}",
+         f"output.path={folder / 'judged'}", *settings]
+    )  # fmt: skip
+    source, files = open_input(config.input)
+    return config, source.url, plan_units(source, files, config.input).units
+
+
+def test_a_unit_whose_judgments_are_there_is_not_asked_for_again(tmp_path: Path) -> None:
+    """Its run may not know: a replica may die between a commit and its receipt."""
+    config, source, (unit,) = plan_tiny(tmp_path, "policy=no_think")
+    judge = JudgeUnits(JudgeSpec(config, source, config.output.path, "run", find_versions()), "node")
+    first, again = judge(unit), judge(unit)
+    assert first.won
+    assert first.sent_tokens > 0
+    assert not again.won
+    assert (again.counts, again.sent_tokens) == (first.counts, 0)
+
+
+def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun is finished; so a replica with many units in flight is idle soon."""
+    monkeypatch.setattr(judge_stage, "LEASE_CHECK_S", 0.01)
+    slow = "engine.args.seconds_per_token=0.003"
+    config, source, units = plan_tiny(tmp_path, "input.unit_rows=5", "engine.max_num_seqs=1", slow)
+    assert len(units) == 4
+    output = open_store(config.output.path)
+    with hold_lease(output, print, takeover=False) as lease, ThreadPoolExecutor(4) as pool:
+        judge = JudgeUnits(JudgeSpec(config, source, config.output.path, lease.run_id, find_versions()), "node")
+        calls = [pool.submit(judge, unit) for unit in units]
+        wait_for(lambda: judge._begun, "nothing was begun")
+        lease.stop()
+        receipts = [call.result() for call in calls]
+    won = {receipt.unit_id for receipt in receipts if receipt.won}
+    assert won
+    assert committed_units(output) == won
+    assert all(receipt.passed_over for receipt in receipts if not receipt.won)
+    assert len(won) < 4
