@@ -17,7 +17,8 @@ from rank1_batch.columns import OPTIONAL, REQUIRED, RESERVED
 from rank1_batch.judging.prompts import QUERY_SLOT, check_template
 from rank1_batch.judging.records import Policy, PolicyKind
 
-ENGINE_KINDS = ("vllm", "scripted")
+VLLM, SCRIPTED = ENGINE_KINDS = ("vllm", "scripted")
+"""What `engine.kind` may be; `engines.build` has a builder for each."""
 
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rank1_batch.judging.records import Engine
-from rank1_batch.settings import EngineConfig, ModelConfig
+from rank1_batch.settings import SCRIPTED, VLLM, EngineConfig, ModelConfig
 
 
 def has_int4_kernels() -> bool:
@@ -14,10 +14,16 @@ def has_int4_kernels() -> bool:
 
 async def build_engine(model: ModelConfig, engine: EngineConfig) -> Engine:
     """The engine that the settings name, ready to be asked."""
-    if engine.kind == "scripted":
-        from rank1_batch.engines.scripted import ScriptedEngine
+    return await BUILDERS[engine.kind](model, engine)
 
-        return ScriptedEngine(model.max_model_len, **engine.args)
+
+async def _build_scripted(model: ModelConfig, engine: EngineConfig) -> Engine:
+    from rank1_batch.engines.scripted import ScriptedEngine
+
+    return ScriptedEngine(model.max_model_len, **engine.args)
+
+
+async def _build_vllm(model: ModelConfig, engine: EngineConfig) -> Engine:
     from rank1_batch.engines.vllm import build_vllm_engine
 
     model_args = {**asdict(model), "model": model.name}
@@ -29,3 +35,7 @@ async def build_engine(model: ModelConfig, engine: EngineConfig) -> Engine:
         **engine.args,
     }
     return await build_vllm_engine(model_args, engine_args, engine.env)
+
+
+BUILDERS = {VLLM: _build_vllm, SCRIPTED: _build_scripted}
+"""How each kind of engine is built."""

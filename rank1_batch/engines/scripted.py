@@ -10,13 +10,14 @@ import math
 from collections.abc import Sequence
 
 from rank1_batch.errors import EngineDiedError, RowError
+from rank1_batch.judging.closing import THINK_END
 from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
 from rank1_batch.judging.records import Reasoning
 from rank1_batch.judging.scoring import Verdict
 
 THINK, CLOSE = 256, 257
 
-_CONTROL = {"<think>": THINK, "</think>": CLOSE}
+_CONTROL = {"<think>": THINK, THINK_END: CLOSE}
 
 _SENTENCES = (
     "The query asks for one thing.",

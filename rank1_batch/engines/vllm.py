@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from rank1_batch.errors import EngineDiedError, RowError, SettingsError
+from rank1_batch.judging.closing import THINK_END
 from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
 from rank1_batch.judging.records import Reasoning
-from rank1_batch.judging.scoring import Verdict
-
-THINK_END = "</think>"
+from rank1_batch.judging.scoring import FALSE_ANSWER, TRUE_ANSWER, Verdict
 
 REASON_PRIORITY, VERDICT_PRIORITY = 1, 0
 """Lower goes first: a verdict is one token, and frees a row's place."""
@@ -130,7 +129,7 @@ async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: 
         raise SettingsError([f"{name}: vLLM cannot load it with these settings: {error}"]) from error
     built = VllmEngine(llm, llm.get_tokenizer(), llm.model_config.max_model_len)
     try:
-        await built.verdict(built.encode("The first request of all.</think>"))
+        await built.verdict(built.encode(f"The first request.{THINK_END}"))
     except EngineDiedError as error:
         hint = "int4 models need AVX-512 on a CPU; the engine's log says more"
         raise SettingsError([f"{name}: the engine died over its first request ({hint})"]) from error
@@ -158,13 +157,13 @@ def build_codec(tokenizer: Any) -> Codec:
 
 def find_verdict_tokens(tokenizer: Any) -> VerdictTokens:
     """The ids of " true", " false" and `</think>`. Raises SettingsError where a verdict is not one token."""
-    ids = {word: tokenizer.encode(word, add_special_tokens=False) for word in (" true", " false", THINK_END)}
-    wrong = [f"{word!r} is {len(ids[word])} tokens" for word in (" true", " false") if len(ids[word]) != 1]
-    if ids[" true"] == ids[" false"]:
-        wrong.append("' true' and ' false' are the same token")
+    ids = {word: tokenizer.encode(word, add_special_tokens=False) for word in (TRUE_ANSWER, FALSE_ANSWER, THINK_END)}
+    wrong = [f"{word!r} is {len(ids[word])} tokens" for word in (TRUE_ANSWER, FALSE_ANSWER) if len(ids[word]) != 1]
+    if ids[TRUE_ANSWER] == ids[FALSE_ANSWER]:
+        wrong.append(f"{TRUE_ANSWER!r} and {FALSE_ANSWER!r} are the same token")
     if wrong:
         raise SettingsError([f"this model's tokenizer cannot give a verdict in one token: {', '.join(wrong)}"])
-    return VerdictTokens(ids[" true"][0], ids[" false"][0], tuple(ids[THINK_END]))
+    return VerdictTokens(ids[TRUE_ANSWER][0], ids[FALSE_ANSWER][0], tuple(ids[THINK_END]))
 
 
 def find_begin_ids(tokenizer: Any) -> list[int]:

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from rank1_batch.judging.records import Begun, Finish, Judgment, Pair
+from rank1_batch.judging.records import BadRow, Begun, Finish, Judgment, Pair
 
 
-def begin_again(rows: Sequence[Pair | str], before: Sequence[Judgment]) -> list[Pair | str]:
+def begin_again(rows: Sequence[Pair | BadRow], before: Sequence[Judgment]) -> list[Pair | BadRow]:
     """The rows, each with the reasoning that was closed at its budget, to go on with."""
     return [_begin(row, judgment) for row, judgment in zip(rows, before, strict=True)]
 
@@ -19,7 +19,7 @@ def put_back(before: Sequence[Judgment], places: Sequence[int], again: Sequence[
     return merged
 
 
-def _begin(row: Pair | str, judgment: Judgment) -> Pair | str:
-    if isinstance(row, str) or judgment.finish is not Finish.CLOSED or not judgment.trace:
+def _begin(row: Pair | BadRow, judgment: Judgment) -> Pair | BadRow:
+    if isinstance(row, BadRow) or judgment.finish is not Finish.CLOSED or not judgment.trace:
         return row
     return row._replace(begun=Begun(judgment.trace, judgment.prompt_tokens, judgment.trace_tokens))

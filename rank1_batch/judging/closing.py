@@ -1,5 +1,8 @@
 """The reference's rule for reasoning that did not come to its end."""
 
+THINK_END = "</think>"
+"""What ends the reasoning. One token in Rank1's checkpoints, several in other vocabularies."""
+
 _SENTENCE_ENDS = ".!?"
 
 
@@ -17,4 +20,4 @@ def cut_unfinished(text: str) -> str:
 
 def close_reasoning(text: str) -> str:
     """What follows the prompt when the verdict is asked for by force: the cut text, then `</think>`."""
-    return f"\n{cut_unfinished(text)}\n</think>"
+    return f"\n{cut_unfinished(text)}\n{THINK_END}"

@@ -4,7 +4,7 @@ Drives any `Engine`; knows nothing about vLLM, Ray, files or tables.
 """
 
 from rank1_batch.errors import RowError
-from rank1_batch.judging.closing import close_reasoning
+from rank1_batch.judging.closing import THINK_END, close_reasoning
 from rank1_batch.judging.fitting import CLOSING_TOKENS, encode_prompt, render_pair
 from rank1_batch.judging.records import (
     Begun,
@@ -18,8 +18,6 @@ from rank1_batch.judging.records import (
     failed_judgment,
 )
 from rank1_batch.judging.scoring import Verdict, score_verdict
-
-THINK_END = "</think>"
 
 
 async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
@@ -78,7 +76,7 @@ def _close(engine: Engine, prompt: list[int], reasoning: Reasoning) -> list[int]
     if len(closing) <= spare:
         return prompt + closing
     # Text can come back from the tokenizer longer than it was generated: its end gives way.
-    end = engine.encode("\n</think>")
+    end = engine.encode(f"\n{THINK_END}")
     return prompt + closing[: spare - len(end)] + end
 
 

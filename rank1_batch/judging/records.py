@@ -29,6 +29,12 @@ class Pair(NamedTuple):
     begun: Begun | None = None
 
 
+class BadRow(NamedTuple):
+    """An input row that is no pair: nothing is asked, and the reason becomes its error."""
+
+    reason: str
+
+
 class PolicyKind(StrEnum):
     """`full`: reason first, up to a budget. `no_think`: read the verdict at once."""
 

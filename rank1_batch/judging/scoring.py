@@ -10,6 +10,9 @@ SATURATED = 1e-6
 
 LEAST_MASS = 0.5
 
+TRUE_ANSWER, FALSE_ANSWER = " true", " false"
+"""What Rank1 writes after `</think>`, with the blank that is part of each token."""
+
 
 class Verdict(NamedTuple):
     """Natural logarithms of the model's probabilities of " true" and " false" after `</think>`."""

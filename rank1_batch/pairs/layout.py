@@ -24,7 +24,7 @@ from rank1_batch.columns import (
     ROW,
     TITLE,
 )
-from rank1_batch.judging.records import Pair
+from rank1_batch.judging.records import BadRow, Pair
 from rank1_batch.storage.parquet import is_text
 
 OF_CANDIDATE = (DOC_ID, PASSAGE, TITLE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
@@ -101,8 +101,8 @@ def flatten(table: pa.Table, layout: Layout, first_row: int) -> pa.Table:
     return pa.table({**columns, ROW: rows.take(parents), CANDIDATE: _places(parents)})
 
 
-def read_pairs(table: pa.Table) -> list[Pair | str]:
-    """A Pair for each row of a flattened table; a sentence instead where its text is not UTF-8."""
+def read_pairs(table: pa.Table) -> list[Pair | BadRow]:
+    """A Pair for each row of a flattened table; a BadRow where an id is null or text is not UTF-8."""
     names = [name for name in (QUERY_ID, DOC_ID, QUERY, PASSAGE, TITLE, INSTRUCTION) if name in table.column_names]
     columns = {name: _decode(table[name]) for name in names}
     return [_pair(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
@@ -182,12 +182,12 @@ def as_text(column: pa.ChunkedArray) -> list[str | None]:
     return [v.decode(errors="backslashreplace") if isinstance(v, bytes) else v for v in _decode(column)]
 
 
-def _pair(row: dict[str, str | bytes | None]) -> Pair | str:
+def _pair(row: dict[str, str | bytes | None]) -> Pair | BadRow:
     texts: dict[str, str | None] = {}
     for name, value in row.items():
         if isinstance(value, bytes):
-            return f"the {name} is not valid UTF-8"
+            return BadRow(f"the {name} is not valid UTF-8")
         if value is None and name in (QUERY_ID, DOC_ID):
-            return f"the {name} is null"
+            return BadRow(f"the {name} is null")
         texts[name] = value
     return Pair(texts[QUERY], texts[PASSAGE], texts.get(TITLE), texts.get(INSTRUCTION))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
 from rank1_batch.judging.pair import judge_pair
-from rank1_batch.judging.records import Engine, Judgment, Pair, Policy, failed_judgment
+from rank1_batch.judging.records import BadRow, Engine, Judgment, Pair, Policy, failed_judgment
 
 SLOTS_PER_SEQUENCE = 1.2
 """Rows in flight for each sequence of the engine: some are between their two requests at any time."""
@@ -27,8 +27,8 @@ class Feeder:
         self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
 
-    async def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
-        """A judgment for each row, in order; a row that is a sentence fails with it.
+    async def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+        """A judgment for each row, in order; a BadRow becomes an error with its reason.
 
         A call's rows begin when all rows of the calls before it have begun. `on_begin` is called when the
         first of them has a slot, and what it raises ends the call. Equal pairs are asked once, also where
@@ -39,9 +39,9 @@ class Feeder:
             async with self._slots:  # there is one now, and nobody else may take it
                 self._check()
                 on_begin()
-            tasks = [row if isinstance(row, str) else await self._begin(row) for row in rows]
-        await asyncio.gather(*(task for task in tasks if not isinstance(task, str)))
-        return [failed_judgment(task) if isinstance(task, str) else task.result() for task in tasks]
+            tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]
+        await asyncio.gather(*(task for task in tasks if not isinstance(task, BadRow)))
+        return [failed_judgment(task.reason) if isinstance(task, BadRow) else task.result() for task in tasks]
 
     async def _begin(self, pair: Pair) -> asyncio.Task[Judgment]:
         """The task that judges a pair, as soon as there is a slot for it."""

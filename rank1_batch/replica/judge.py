@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
 from rank1_batch.judging.again import begin_again, put_back
-from rank1_batch.judging.records import Judgment, Pair, failed_judgment
+from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed, read_generation
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import count_deaths, record_deaths
@@ -142,7 +142,7 @@ class JudgeUnits:
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
         return Receipt(unit.unit_id, counts, won, self._node, began, *self._new_usage())
 
-    def _judge_rows(self, unit: Unit, rows: Sequence[Pair | str]) -> list[Judgment]:
+    def _judge_rows(self, unit: Unit, rows: Sequence[Pair | BadRow]) -> list[Judgment]:
         if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
             return self._replica.judge(rows, lambda: self._begin(unit))
         reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"

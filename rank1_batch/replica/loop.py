@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from rank1_batch.engines.build import build_engine
 from rank1_batch.judging.pair import judge_given_trace
-from rank1_batch.judging.records import Judgment, Pair
+from rank1_batch.judging.records import BadRow, Judgment, Pair
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.settings import RerankConfig, build_policy
 
@@ -35,7 +35,7 @@ class Replica:
         self._policy = build_policy(config)
         self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
 
-    def judge(self, rows: Sequence[Pair | str], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+    def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order. Raises EngineDiedError when the engine is gone.
 
         `on_begin` is called by the engine's thread before the first row is asked, and may raise instead.

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from rank1_batch.judging.closing import close_reasoning
+from rank1_batch.judging.closing import THINK_END, close_reasoning
 from rank1_batch.judging.prompts import combine_query, combine_title
+from rank1_batch.judging.scoring import FALSE_ANSWER, TRUE_ANSWER
 
 THINK = "<think>"
 
@@ -190,11 +191,11 @@ def build_rank1(query: Query, style: Style) -> Iterator[Record]:
     asked = combine_query(query.text, None, style.dataset_prompt)
     for example in query.examples:
         trace = example.trace or ""
-        reasoning = f"{trace}</think>" if example.finish == "complete" else close_reasoning(trace)
+        reasoning = f"{trace}{THINK_END}" if example.finish == "complete" else close_reasoning(trace)
         value = {
             "instruction": instruction,
             "input": _fill(rest, asked, example.text),
-            "output": f"{THINK}{reasoning} {str(example.label).lower()}",
+            "output": f"{THINK}{reasoning}{TRUE_ANSWER if example.label else FALSE_ANSWER}",
         }
         yield Record(value, (example,))
 

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.judging.again import begin_again, put_back
-from rank1_batch.judging.records import Begun, Finish, Judgment, Pair, failed_judgment
+from rank1_batch.judging.records import BadRow, Begun, Finish, Judgment, Pair, failed_judgment
 
 
 def judgment(finish: Finish, trace: str | None = "so far", score: float = 0.5) -> Judgment:
@@ -16,8 +16,9 @@ def test_closed_reasoning_is_gone_on_with_and_all_other_begins_anew() -> None:
     assert rows == [pair._replace(begun=Begun("so far", 10, 2)), pair, pair, pair]
 
 
-def test_a_row_that_is_a_sentence_stays_one() -> None:
-    assert begin_again(["the doc_id is null"], [failed_judgment("the doc_id is null")]) == ["the doc_id is null"]
+def test_a_bad_row_stays_one() -> None:
+    row = BadRow("the doc_id is null")
+    assert begin_again([row], [failed_judgment(row.reason)]) == [row]
 
 
 @given(st.lists(st.booleans(), min_size=1), st.data())

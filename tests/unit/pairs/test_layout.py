@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.columns import OPTIONAL, REQUIRED
-from rank1_batch.judging.records import Pair, failed_judgment
+from rank1_batch.judging.records import BadRow, Pair, failed_judgment
 from rank1_batch.output.judgments import build_judgments
 from rank1_batch.pairs.layout import Layout, find_layout, flatten, read_pairs, to_text
 from rank1_batch.storage.parquet import is_text
@@ -125,8 +125,8 @@ def test_text_that_is_not_utf8_fails_its_own_row_and_says_where() -> None:
     flat = flatten(table, layout_of(table.schema), 0)
     assert read_pairs(flat) == [
         Pair("q", "good"),
-        "the passage is not valid UTF-8",
-        "the query_id is not valid UTF-8",
+        BadRow("the passage is not valid UTF-8"),
+        BadRow("the query_id is not valid UTF-8"),
     ]
     built = build_judgments(flat, [failed_judgment("e")] * 3, "u", ())
     assert built["query_id"].to_pylist() == ["1", "2", "\\xff3"]
@@ -142,7 +142,8 @@ def test_any_column_becomes_text(values: list[object], text: list[str | None]) -
 
 def test_a_row_without_an_id_fails_and_says_so() -> None:
     table = pa.table({"query_id": [None, "2"], "query": ["q"] * 2, "doc_id": ["a", None], "passage": ["p"] * 2})
-    assert read_pairs(flatten(table, layout_of(table.schema), 0)) == ["the query_id is null", "the doc_id is null"]
+    flat = flatten(table, layout_of(table.schema), 0)
+    assert read_pairs(flat) == [BadRow("the query_id is null"), BadRow("the doc_id is null")]
 
 
 rows = st.lists(
@@ -197,7 +198,7 @@ def test_lists_become_a_row_for_each_candidate_in_order(
 
 def test_a_null_candidate_is_a_row_that_fails() -> None:
     table = pa.Table.from_pylist([{"query_id": 1, "query": "q", "candidates": [None]}], NESTED)
-    assert read_pairs(flatten(table, layout_of(NESTED), 0)) == ["the doc_id is null"]
+    assert read_pairs(flatten(table, layout_of(NESTED), 0)) == [BadRow("the doc_id is null")]
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -11,7 +11,7 @@ from rank1_batch.engines.scripted import ScriptedEngine
 from rank1_batch.errors import EngineDiedError
 from rank1_batch.judging.pair import judge_pair
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
-from rank1_batch.judging.records import Pair, Policy, PolicyKind, Reasoning, failed_judgment
+from rank1_batch.judging.records import BadRow, Pair, Policy, PolicyKind, Reasoning, failed_judgment
 from rank1_batch.replica.feeder import Feeder
 from tests.support.fake_engines import GatedEngine, RecordingEngine
 
@@ -20,21 +20,22 @@ POLICY = Policy(PolicyKind.FULL, 200, RANK1_TEMPLATE)
 rows = st.one_of(
     st.sampled_from("abcdefgh").map(lambda letter: Pair("q", letter)),
     st.just(Pair("q", None)),
-    st.just("the passage is not valid UTF-8"),
+    st.just(BadRow("the passage is not valid UTF-8")),
 )
 
 
-def pairs(letters: str) -> list[Pair | str]:
+def pairs(letters: str) -> list[Pair | BadRow]:
     return [Pair("q", letter) for letter in letters]
 
 
 @given(st.lists(rows, max_size=30), st.integers(1, 8))
-def test_each_row_gets_its_own_judgment_in_order(rows: list[Pair | str], max_num_seqs: int) -> None:
+def test_each_row_gets_its_own_judgment_in_order(rows: list[Pair | BadRow], max_num_seqs: int) -> None:
     async def run() -> None:
         engine = ScriptedEngine(4096)
         judgments = await Feeder(engine, POLICY, max_num_seqs).judge(rows)
         alone = [
-            failed_judgment(row) if isinstance(row, str) else await judge_pair(engine, row, POLICY) for row in rows
+            failed_judgment(row.reason) if isinstance(row, BadRow) else await judge_pair(engine, row, POLICY)
+            for row in rows
         ]
         assert judgments == alone
 
@@ -42,7 +43,7 @@ def test_each_row_gets_its_own_judgment_in_order(rows: list[Pair | str], max_num
 
 
 @given(st.lists(st.lists(rows, max_size=10), max_size=6), st.integers(1, 4))
-def test_units_judged_together_get_what_they_get_alone(units: list[list[Pair | str]], max_num_seqs: int) -> None:
+def test_units_judged_together_get_what_they_get_alone(units: list[list[Pair | BadRow]], max_num_seqs: int) -> None:
     async def run() -> None:
         feeder = Feeder(ScriptedEngine(4096), POLICY, max_num_seqs)
         together = await asyncio.gather(*(feeder.judge(unit) for unit in units))
