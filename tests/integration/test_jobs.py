@@ -138,7 +138,7 @@ def test_a_job_of_many_rows_has_them_ranked_by_the_nodes(settings: list[str], mo
     monkeypatch.setattr(rank_cluster, "rank_on_cluster", spy)
     with Path(os.devnull).open("w") as nowhere:
         outcome = run_rerank(load_config(settings), Console(file=nowhere))
-    assert (outcome.exit_code, outcome.summary["queries"]) == (0, count_queries(settings))
+    assert (outcome.exit_code, outcome.summary.queries) == (0, count_queries(settings))
     assert asked == [len(list(output(settings).glob("judgments/*.parquet")))]
     assert pq.read_table(output(settings) / "ranking").num_rows == 600
 

@@ -4,10 +4,9 @@ import json
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.evaluate.job import run_evaluation
 from rank1_batch.jobs.evaluate.report import Evaluation, build_json, build_lines, build_table
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, check_config
@@ -56,9 +55,4 @@ def print_evaluation(found: Evaluation, console: Console) -> None:
     """The measures, and below them what a person wants to know beside them."""
     console.print(build_table(found))
     console.print()
-    lines = Table(show_header=False, box=None, pad_edge=False)
-    lines.add_column(no_wrap=True)
-    lines.add_column(overflow="fold")
-    for name, value in build_lines(found):
-        lines.add_row(f"[dim]{name}[/]", escape(value))
-    console.print(lines)
+    print_lines(build_lines(found), console)

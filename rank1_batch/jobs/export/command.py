@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.export.card import CARD_PATH, describe_judge, list_measures, list_rows
 from rank1_batch.jobs.export.formats import FORMATS
 from rank1_batch.jobs.export.job import run_export
@@ -53,11 +54,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     for split, counts in report["splits"].items():
         kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
         console.print(f"{split}: {kinds}")
-    measures = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in list_measures(report):
-        measures.add_row(name, value)
-    if measures.row_count:
-        console.print(measures)
+    print_lines(list_measures(report), console)
     if not report["exported"]:
         console.print("nothing was exported: loosen the rule that left most rows out", style="yellow")
     if report["rows_not_judged"]:

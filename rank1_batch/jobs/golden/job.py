@@ -16,8 +16,9 @@ from rank1_batch.jobs.golden.settings import GoldenMakerConfig
 from rank1_batch.judging.records import Finish
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.judgments import TEXTS, join_texts, read_judgments
-from rank1_batch.output.layout import JOB_PATH, SUMMARY_PATH
+from rank1_batch.output.layout import JOB_PATH
 from rank1_batch.output.plan import read_plan
+from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
@@ -46,14 +47,14 @@ def run(config: GoldenMakerConfig, console: Console) -> int:
     if job is None:
         raise SettingsError([f"output.path: {output.url} is no output of jobs.rerank"])
     fingerprint = json.loads(job)
-    summary = json.loads(read_bytes(output, SUMMARY_PATH) or b"{}")
+    summary = read_summary(output)
     source, _ = open_input(InputConfig(path=config.input.path))
     units = spread(_find_units(output), UNITS_READ)
     places = choose_places(_read_places(output, units), config.pairs)
     if not places:
         raise SettingsError([f"output.path: {output.url} has no judged rows yet"])
     pairs = tuple(_read_pairs(output, UnitReader(source, fingerprint["columns"], ()), units, places))
-    write_golden(config.golden.path, GoldenSet(pairs, fingerprint, summary.get("versions", {})))
+    write_golden(config.golden.path, GoldenSet(pairs, fingerprint, summary.versions if summary else {}))
     scores = [pair.score for pair in pairs]
     told = f"{len(pairs)} pairs with scores from {min(scores):.3f} to {max(scores):.3f}: {config.golden.path}"
     console.print(told, markup=False, soft_wrap=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.prepare.job import PROBLEMS_PATH, Outcome, run_prepare
 from rank1_batch.jobs.prepare.settings import PrepareConfig, check_config
 
@@ -48,10 +48,7 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     """What a person wants to know at the end."""
     if outcome.nothing_to_do:
         console.print("nothing to do: the pairs are prepared", highlight=False)
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in summary_lines(outcome.summary):
-        table.add_row(f"[dim]{name}[/]", value)
-    console.print(table)
+    print_lines(summary_lines(outcome.summary), console)
     if problems := outcome.summary["problems"]:
         told = ", ".join(f"{count} {kind}" for kind, count in problems.items())
         text = f"problems: {told}; all are in {outcome.url}/{PROBLEMS_PATH}"

@@ -1,14 +1,14 @@
 """The main job's command line: settings in, a job run, a table and an exit code out."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
-from rich.table import Table
 
 from rank1_batch.cli.command import Job, run_command
-from rank1_batch.jobs.rerank.gates import FAIL, WARN, Gate, describe_gate, list_failures
+from rank1_batch.cli.console import print_lines
+from rank1_batch.jobs.rerank.gates import FAIL, WARN, describe_gate, list_failures
 from rank1_batch.jobs.rerank.job import Outcome, run_rerank
+from rank1_batch.output.summary import Gate, RunTotals, Summary
 from rank1_batch.settings import RerankConfig, check_config
 
 USAGE = """\
@@ -41,14 +41,12 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     """What a person wants to know at the end."""
     summary = outcome.summary
     if outcome.nothing_to_do:
-        console.print(f"nothing to do: all {summary['rows']} rows are judged")
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in summary_lines(summary):
-        table.add_row(f"[dim]{name}[/]", value)
-    console.print(table)
-    for reason in summary["bad_files"]:
+        console.print(f"nothing to do: all {summary.counts.rows} rows are judged")
+    this_run = [] if outcome.nothing_to_do else run_lines(summary.this_run)
+    print_lines([*summary_lines(summary), *this_run], console)
+    for reason in summary.bad_files:
         console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
-    print_gates([Gate(**gate) for gate in summary["gates"]], console)
+    print_gates(summary.gates, console)
 
 
 def print_gates(gates: list[Gate], console: Console) -> None:
@@ -62,20 +60,19 @@ def print_gates(gates: list[Gate], console: Console) -> None:
         console.print(text, style="red", soft_wrap=True)
 
 
-def summary_lines(summary: dict[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of the closing table."""
-    run = summary["this_run"]
-    judged = summary["rows"] - summary["errors"]
-    lines = [
-        ("rows", f"{summary['rows']} of {summary['queries']} queries, {summary['errors']} errors"),
-        ("true", f"{summary['true_labels']} of {judged}"),
-        ("reasoning", f"{summary['complete']} complete, {summary['closed']} closed at the limit"),
-        ("tokens", f"{summary['prompt_tokens']} of prompts, {summary['trace_tokens']} of reasoning"),
-    ]
-    if run["rows_per_s"]:
-        seconds = "  ".join(f"{stage} {value:.1f} s" for stage, value in run["seconds"].items())
-        lines.append(("time", seconds))
-        lines.append(("rate", f"{run['rows_per_s']:.1f} rows/s, {run['trace_tokens_per_s']:.0f} tokens/s"))
-    if run.get("storage_retries"):
-        lines.append(("storage", f"{run['storage_retries']} requests were repeated"))
-    return lines
+def summary_lines(summary: Summary) -> Iterator[tuple[str, str]]:
+    """Names and values of what the output holds."""
+    counts = summary.counts
+    yield "rows", f"{counts.rows} of {summary.queries} queries, {counts.errors} errors"
+    yield "true", f"{counts.true_labels} of {counts.rows - counts.errors}"
+    yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit"
+    yield "tokens", f"{counts.prompt_tokens} of prompts, {counts.trace_tokens} of reasoning"
+
+
+def run_lines(run: RunTotals) -> Iterator[tuple[str, str]]:
+    """Names and values of what this run did."""
+    if run.rows_per_s:
+        yield "time", "  ".join(f"{stage} {value:.1f} s" for stage, value in run.seconds.items())
+        yield "rate", f"{run.rows_per_s:.1f} rows/s, {run.trace_tokens_per_s:.0f} tokens/s"
+    if run.storage_retries:
+        yield "storage", f"{run.storage_retries} requests were repeated"

@@ -6,9 +6,10 @@ verdict of one that was not. Knows nothing about files, Ray or colours.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 from rank1_batch.output.counts import Counts
+from rank1_batch.output.summary import Gate
 from rank1_batch.settings import GateLimits, GatesConfig
 
 WARN, FAIL = "warn", "fail"
@@ -39,16 +40,6 @@ ADVICE = {
     "true_most": ("of the rows are true, which is many", "do input.columns name the query and the passage?"),
 }
 """What a gate counts, and what to do where it does not pass."""
-
-
-class Gate(NamedTuple):
-    """A limit and the share that was found. `severity`, `warn` or `fail`, matters where it was not `passed`."""
-
-    name: str
-    value: float
-    limit: float
-    passed: bool
-    severity: str
 
 
 def check_gates(counts: Counts, gates: GatesConfig) -> list[Gate]:

@@ -1,11 +1,11 @@
 """The job from end to end: plan, judge, finish. Every stage can be killed and begun again."""
 
-import json
 import math
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -14,27 +14,28 @@ from rank1_batch.errors import AccessError, InterruptedJobError, RefusedError, S
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
-from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary
+from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
 from rank1_batch.jobs.rerank.work import (
     Work,
     check_error_rate,
     claim_work,
     count_before,
+    find_finished,
     find_work,
-    read_summary,
     tell_plan,
 )
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import name_prompt
-from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
+from rank1_batch.output.layout import SUCCESS_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units
+from rank1_batch.output.summary import Summary, write_summary
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec
 from rank1_batch.settings import RerankConfig
 from rank1_batch.storage.retries import count_retries
-from rank1_batch.storage.store import delete_file, write_bytes
+from rank1_batch.storage.store import Store, delete_file, write_bytes
 from rank1_batch.versions import find_versions
 
 DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
@@ -43,7 +44,7 @@ DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 class Outcome(NamedTuple):
     """How a job ended: its summary, and the exit code for it."""
 
-    summary: dict[str, Any]
+    summary: Summary
     exit_code: int
     nothing_to_do: bool = False
 
@@ -51,7 +52,7 @@ class Outcome(NamedTuple):
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every row in has its row out."""
     work = find_work(config)
-    if not work.pending and (summary := read_summary(work.output, config.gates)):
+    if not work.pending and (summary := find_finished(work.output, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
     before = count_before(work, config)
@@ -126,16 +127,21 @@ def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
     gates = check_gates(counts, config.gates)
-    failed = list_failures(gates, FAIL)
     retries = judged.storage_retries + count_retries() - work.retries_before
-    judged = judged._replace(storage_retries=retries)
-    summary = build_summary(counts, gates, ranked, judged, seconds, bad_files)
-    summary |= {"first_stages": work.first_stages, "prompt": name_prompt(config.prompt)}
+    this_run = total_run(judged._replace(storage_retries=retries), seconds)
+    summary = build_summary(counts, ranked, gates, bad_files, this_run)
+    summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
+    return _write_end(work.output, summary)
+
+
+def _write_end(output: Store, summary: Summary) -> Outcome:
+    """The summary, and `_SUCCESS` unless a gate fails."""
+    failed = list_failures(summary.gates, FAIL)
     if failed:  # an earlier run's, with other limits
-        delete_file(work.output, SUCCESS_PATH)
-    write_bytes(work.output, SUMMARY_PATH, json.dumps(summary, indent=2).encode())
+        delete_file(output, SUCCESS_PATH)
+    write_summary(output, summary)
     if not failed:
-        write_bytes(work.output, SUCCESS_PATH, b"")
+        write_bytes(output, SUCCESS_PATH, b"")
     return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
 
 
@@ -162,5 +168,5 @@ def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
     raise RefusedError(f"{work.output.url}: another run took over{other}. Nothing is lost.")
 
 
-def _exit_code(summary: dict[str, Any]) -> int:
-    return BAD_INPUT_SKIPPED if summary["bad_files"] else DONE
+def _exit_code(summary: Summary) -> int:
+    return BAD_INPUT_SKIPPED if summary.bad_files else DONE

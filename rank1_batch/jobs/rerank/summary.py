@@ -1,11 +1,11 @@
 """After the last unit: rows in = rows out is checked, and the summary is made."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from rank1_batch.jobs.rerank.gates import Gate
 from rank1_batch.output.counts import Counts, add_counts
 from rank1_batch.output.ranking import Ranked
+from rank1_batch.output.summary import Gate, RunTotals, Summary
 from rank1_batch.replica.judge import Receipt
 from rank1_batch.versions import find_versions
 
@@ -44,36 +44,35 @@ def add_receipt(judged: Judged, receipt: Receipt) -> Judged:
 
 
 def build_summary(
-    counts: Counts,
-    gates: Sequence[Gate],
-    ranked: Ranked,
-    judged: Judged,
-    seconds: Mapping[str, float],
-    bad_files: Sequence[str],
-) -> dict[str, Any]:
-    """What `summary.json` says: the whole output first, then this run alone."""
-    judged_rows = counts.rows - counts.errors
+    counts: Counts, ranked: Ranked, gates: Sequence[Gate], bad_files: Sequence[str], this_run: RunTotals
+) -> Summary:
+    """What the output holds, and what this run did."""
+    judged = counts.rows - counts.errors
+    return Summary(
+        counts=counts,
+        closed_share=round(counts.closed / judged, 4) if judged else None,
+        true_share=round(counts.true_labels / judged, 4) if judged else None,
+        queries=ranked.queries,
+        duplicate_candidates=ranked.duplicates,
+        bad_files=list(bad_files),
+        gates=list(gates),
+        this_run=this_run,
+        versions=find_versions(),
+    )
+
+
+def total_run(judged: Judged, seconds: Mapping[str, float]) -> RunTotals:
+    """What this run did, from its receipts and the seconds of each stage."""
     working_s = max(judged.judge_s, 1e-9)
-    return {
-        **counts._asdict(),
-        "closed_share": round(counts.closed / judged_rows, 4) if judged_rows else None,
-        "true_share": round(counts.true_labels / judged_rows, 4) if judged_rows else None,
-        "queries": ranked.queries,
-        "duplicate_candidates": ranked.duplicates,
-        "bad_files": list(bad_files),
-        "gates": [gate._asdict() for gate in gates],
-        "this_run": {
-            "rows": judged.counts.rows,
-            "units": judged.units,
-            "units_committed_already": judged.lost,
-            "nodes": len(judged.nodes),
-            "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
-            "rows_per_s": round(judged.counts.rows / working_s, 2) if judged.units else None,
-            "trace_tokens_per_s": round(judged.counts.trace_tokens / working_s, 1) if judged.units else None,
-            "prefix_cache_hit_share": round(judged.cached_tokens / judged.sent_tokens, 4)
-            if judged.sent_tokens
-            else None,
-            "storage_retries": judged.storage_retries,
-        },
-        "versions": find_versions(),
-    }
+    cached = round(judged.cached_tokens / judged.sent_tokens, 4) if judged.sent_tokens else None
+    return RunTotals(
+        rows=judged.counts.rows,
+        units=judged.units,
+        units_committed_already=judged.lost,
+        nodes=len(judged.nodes),
+        seconds={stage: round(value, 2) for stage, value in seconds.items()},
+        rows_per_s=round(judged.counts.rows / working_s, 2) if judged.units else None,
+        trace_tokens_per_s=round(judged.counts.trace_tokens / working_s, 1) if judged.units else None,
+        prefix_cache_hit_share=cached,
+        storage_retries=judged.storage_retries,
+    )

@@ -1,6 +1,5 @@
 """What there is to do, before anything is spent."""
 
-import json
 import time
 from typing import Any, NamedTuple
 
@@ -14,9 +13,10 @@ from rank1_batch.output.commits import committed_units, count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output
 from rank1_batch.output.generations import Redo
-from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
+from rank1_batch.output.layout import SUCCESS_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
 from rank1_batch.output.recorded import record_settings
+from rank1_batch.output.summary import Summary, read_summary
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.golden import GoldenSet, read_golden
@@ -82,15 +82,12 @@ def find_pending(output: Store, units: list[Unit]) -> list[Unit]:
     return [unit for unit in units if unit.unit_id not in committed]
 
 
-def read_summary(output: Store, gates: GatesConfig) -> dict[str, Any] | None:
+def find_finished(output: Store, gates: GatesConfig) -> Summary | None:
     """The summary of a job that came to its end; None where it did not, or its gates had other limits."""
-    summary = read_bytes(output, SUMMARY_PATH)
+    summary = read_summary(output)
     if summary is None or read_bytes(output, SUCCESS_PATH) is None:
         return None
-    found = dict(json.loads(summary))
-    counts = Counts(*(found.get(name, 0) for name in Counts._fields))
-    same = found.get("gates") == [gate._asdict() for gate in check_gates(counts, gates)]
-    return found if same else None
+    return summary if summary.gates == check_gates(summary.counts, gates) else None
 
 
 def tell_plan(work: Work, console: Console) -> None:

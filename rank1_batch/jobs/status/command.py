@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.status.job import Status, read_status
 from rank1_batch.jobs.status.settings import StatusConfig, check_config
 
@@ -34,10 +34,7 @@ def run(config: StatusConfig, console: Console) -> int:
     if config.format == "json":
         console.out(json.dumps(to_json(status), indent=2))
         return 0
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, value in status_lines(status):
-        table.add_row(f"[dim]{name}[/]", value)
-    console.print(table)
+    print_lines(status_lines(status), console)
     return 0
 
 

@@ -1,0 +1,82 @@
+"""summary.json: what a finished job says of itself, for people and for the jobs that read its output."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import msgspec
+
+from rank1_batch.errors import BadFileError
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.layout import SUMMARY_PATH
+from rank1_batch.storage.documents import read_document, write_document
+from rank1_batch.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A limit and the share that was found. `severity`, `warn` or `fail`, matters where it was not `passed`."""
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    severity: str
+
+
+@dataclass(frozen=True)
+class RunTotals:
+    """What the last run of the job did. Rates are per second of judging, None where nothing was judged.
+
+    `seconds` are those of each stage. `units_committed_already` were judged twice: another replica or run committed
+    them first.
+    """
+
+    rows: int = 0
+    units: int = 0
+    units_committed_already: int = 0
+    nodes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    rows_per_s: float | None = None
+    trace_tokens_per_s: float | None = None
+    prefix_cache_hit_share: float | None = None
+    storage_retries: int = 0
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The whole output, then the last run. In the file the counts stand among the other keys.
+
+    Shares are of the judged rows, None where there are none. `first_stages` name the runs that the pairs came from.
+    """
+
+    counts: Counts
+    closed_share: float | None = None
+    true_share: float | None = None
+    queries: int = 0
+    duplicate_candidates: int = 0
+    bad_files: list[str] = field(default_factory=list)
+    gates: list[Gate] = field(default_factory=list)
+    this_run: RunTotals = field(default_factory=RunTotals)
+    versions: dict[str, str] = field(default_factory=dict)
+    first_stages: list[Any] = field(default_factory=list)
+    prompt: dict[str, Any] = field(default_factory=dict)
+
+
+def read_summary(store: Store) -> Summary | None:
+    """The summary of an output; None where none was written. Raises BadFileError for a damaged one."""
+    found = read_document(store, SUMMARY_PATH, dict[str, Any])
+    if found is None:
+        return None
+    try:
+        # An earlier version may have counted less.
+        counts = [found.get(name, 0) for name in Counts._fields]
+        return msgspec.convert({**found, "counts": counts}, Summary)
+    except msgspec.ValidationError as error:
+        raise BadFileError(f"{store.url}/{SUMMARY_PATH} is damaged: {error}") from error
+
+
+def write_summary(store: Store, summary: Summary) -> None:
+    """Put the summary, in place of an earlier one."""
+    fields = asdict(summary)
+    del fields["counts"]
+    write_document(store, SUMMARY_PATH, {**summary.counts._asdict(), **fields})

@@ -1,0 +1,40 @@
+"""JSON files with a known shape: read as a type, or refused with the file's name."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from rank1_batch.errors import BadFileError
+from rank1_batch.storage.store import Store, create_bytes, read_bytes, write_bytes
+
+T = TypeVar("T")
+
+
+def read_document(store: Store, path: str, kind: type[T]) -> T | None:
+    """The content of a JSON file; None where there is no such file.
+
+    Keys that `kind` does not know are left out: a later version may write more. Raises BadFileError where the file is
+    not JSON, or not of this kind.
+    """
+    data = read_bytes(store, path)
+    if data is None:
+        return None
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFileError(f"{store.url}/{path} is damaged: {error}") from error
+
+
+def write_document(store: Store, path: str, value: Any) -> None:
+    """Put a JSON file, in place of an earlier one."""
+    write_bytes(store, path, to_json(value))
+
+
+def create_document(store: Store, path: str, value: Any) -> bool:
+    """Put a JSON file unless there is one: False where there is."""
+    return create_bytes(store, path, to_json(value))
+
+
+def to_json(value: Any) -> bytes:
+    """JSON with an indent of two, for people and machines. Dataclasses become objects."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)

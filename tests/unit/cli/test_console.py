@@ -1,0 +1,26 @@
+import io
+
+from rich.console import Console
+
+from rank1_batch.cli.console import print_lines
+
+
+def printed(*lines: tuple[str, str]) -> str:
+    console = Console(file=io.StringIO(), width=40)
+    print_lines(lines, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]  # rich calls it IO[str]
+
+
+def test_values_stand_in_one_column() -> None:
+    assert [line.rstrip() for line in printed(("rows", "3"), ("reasoning", "2")).splitlines()] == [
+        "rows       3",
+        "reasoning  2",
+    ]
+
+
+def test_values_are_printed_as_they_are() -> None:
+    assert "[red]x[/red]" in printed(("a", "[red]x[/red]"))
+
+
+def test_no_lines_print_nothing() -> None:
+    assert printed() == ""
