@@ -1,18 +1,17 @@
 """What a setting names: the files of a run, of queries, of a corpus, or a data set of ir_datasets."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from rank1_batch.collection.lines import open_stream, strip_compression
 from rank1_batch.errors import SettingsError
-from rank1_batch.storage.store import FileInfo, Store, find_files, open_store
+from rank1_batch.storage.finding import Found, find_each, name_some
+from rank1_batch.storage.store import FileInfo, Store
 
 DATASET_PREFIX = "ir_datasets:"
-
-PATHS_TOLD = 3
 
 HASH_BYTES = 1024 * 1024
 
@@ -76,24 +75,22 @@ Source = FileSource | DatasetSource
 
 
 def find_sources(setting: str, value: object) -> list[Source]:
-    """What a setting names, in the order given, the files of a folder or glob by path.
+    """What a setting names, in the order given; the files of a folder or glob by path.
 
     A folder with BEIR's layout means its `corpus.jsonl` or `queries.jsonl`; of any other folder all
     files are taken whose names say what they are. Raises SettingsError with every path that names none.
     """
-    problems: list[str] = []
-    sources: list[Source] = []
-    for path in list_paths(value):
-        if path.startswith(DATASET_PREFIX):
-            sources.append(DatasetSource(path.removeprefix(DATASET_PREFIX)))
-            continue
-        try:
-            sources += _find_files(setting, path)
-        except SettingsError as error:
-            problems += [f"{setting}: {problem}" for problem in error.problems]
-    if problems:
-        raise SettingsError(problems)
-    return sources
+    paths = list_paths(value)
+    files = [path for path in paths if not path.startswith(DATASET_PREFIX)]
+    found = dict(zip(files, find_each(setting, files, lambda found: _choose(setting, found)), strict=True))
+    return [source for path in paths for source in _build_sources(path, found)]
+
+
+def _build_sources(path: str, found: Mapping[str, tuple[Store, list[FileInfo]]]) -> list[Source]:
+    if path not in found:
+        return [DatasetSource(path.removeprefix(DATASET_PREFIX))]
+    store, files = found[path]
+    return [FileSource(store, file) for file in files]
 
 
 def find_table_format(path: str) -> TableFormat | None:
@@ -130,32 +127,27 @@ def hash_source(source: Source) -> dict[str, str]:
     return {"name": source.file.path, "sha256": digest.hexdigest()}
 
 
-def _find_files(setting: str, path: str) -> list[Source]:
-    store, files = find_files(path)
-    if store.root == open_store(path).root:
-        return [FileSource(store, file) for file in _choose(setting, path, files)]
-    if not files:
-        raise SettingsError([f"{path}: no file has such a name"])
-    unknown = [file.path for file in files if setting != "run" and find_table_format(file.path) is None]
+def _choose(setting: str, found: Found) -> list[FileInfo]:
+    """The files that hold what the setting asks for. Raises SettingsError where there are none."""
+    if found.whole_folder:
+        return _choose_in_folder(setting, found)
+    if not found.files:
+        raise SettingsError([f"{found.path}: no file has such a name"])
+    unknown = [file.path for file in found.files if setting != "run" and find_table_format(file.path) is None]
     if unknown:
-        raise SettingsError([f"{path}: {_tell(unknown)}: the name must end in {_endings()}"])
-    return [FileSource(store, file) for file in files]
+        raise SettingsError([f"{found.path}: {name_some(unknown)}: the name must end in {_endings()}"])
+    return found.files
 
 
-def _choose(setting: str, path: str, files: list[FileInfo]) -> list[FileInfo]:
-    """The files of a folder that hold what the setting asks for."""
+def _choose_in_folder(setting: str, found: Found) -> list[FileInfo]:
+    files = found.files
     beir = [file for file in files if strip_compression(file.path) == f"{setting}.jsonl"]
     seen = [file for file in files if not any(part.startswith(("_", ".")) for part in file.path.split("/"))]
     known = seen if setting == "run" else [file for file in seen if find_table_format(file.path)]
     if not beir and not known:
-        found = f"; found {_tell(file.path for file in files)}" if files else ""
-        raise SettingsError([f"{path} holds no files that end in {_endings()}{found}"])
+        there = f"; found {name_some([file.path for file in files])}" if files else ""
+        raise SettingsError([f"{found.path} holds no files that end in {_endings()}{there}"])
     return beir or known
-
-
-def _tell(paths: Iterable[str]) -> str:
-    names = list(paths)
-    return ", ".join(names[:PATHS_TOLD]) + (", …" if len(names) > PATHS_TOLD else "")
 
 
 def _endings() -> str:
@@ -167,19 +159,14 @@ def find_file_sources(setting: str, value: Any) -> list[FileSource]:
 
     Raises SettingsError with every path that names none.
     """
-    problems: list[str] = []
-    sources: list[FileSource] = []
-    for path in check_paths(setting, value):
-        try:
-            store, files = find_files(path)
-        except SettingsError as error:
-            problems += [f"{setting}: {problem}" for problem in error.problems]
-            continue
-        sources += [FileSource(store, file) for file in files]
-        problems += [] if files else [f"{setting}: {path}: there is no file in it, or with such a name"]
-    if problems:
-        raise SettingsError(problems)
-    return sources
+    found = find_each(setting, check_paths(setting, value), _choose_any)
+    return [FileSource(store, file) for store, own in found for file in own]
+
+
+def _choose_any(found: Found) -> list[FileInfo]:
+    if not found.files:
+        raise SettingsError([f"{found.path}: there is no file in it, or with such a name"])
+    return found.files
 
 
 def check_paths(setting: str, value: Any) -> list[str]:

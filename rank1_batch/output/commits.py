@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rank1_batch.errors import BadFileError, StorageError
 from rank1_batch.output.counts import Counts, add_counts, read_counts
 from rank1_batch.output.layout import COUNTS_KEY, GENERATION_KEY, JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import read_footers, to_parquet
-from rank1_batch.storage.store import Store, create_bytes, list_files, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, create_bytes, list_files, stat_file, write_bytes
 
 
 def committed_units(store: Store) -> set[str]:
@@ -38,9 +37,17 @@ def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, g
 
 
 def find_committed(store: Store, unit: Unit) -> Counts | None:
-    """The counts of a unit whose judgments are there; None where they are not."""
-    data = read_bytes(store, judgments_path(unit.unit_id))
-    return None if data is None else read_counts(pq.read_metadata(pa.BufferReader(data)))
+    """The counts of a unit whose judgments are there, from the footer of their file; None where they are not.
+
+    Raises StorageError where the file cannot be read.
+    """
+    file = stat_file(store, judgments_path(unit.unit_id))
+    if file is None:
+        return None
+    (footer,) = read_footers(store, [file])
+    if isinstance(footer, BadFileError):
+        raise StorageError(str(footer)) from footer
+    return read_counts(footer)
 
 
 def read_generation(metadata: Mapping[bytes, bytes] | None) -> int:

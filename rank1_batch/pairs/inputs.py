@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig, input_paths
-from rank1_batch.storage.store import FileInfo, Store, find_files, open_store
+from rank1_batch.storage.finding import Found, find_each, name_some
+from rank1_batch.storage.store import FileInfo, Store
 
 SUFFIXES = (".parquet", ".parq", ".pq")
-
-PATHS_TOLD = 3
 
 
 def open_input(config: InputConfig) -> tuple[Store, list[FileInfo]]:
@@ -18,23 +17,16 @@ def open_input(config: InputConfig) -> tuple[Store, list[FileInfo]]:
 
     Raises SettingsError with every path that names none.
     """
-    problems: list[str] = []
-    found: list[tuple[Store, list[FileInfo]]] = []
-    for path in input_paths(config):
-        try:
-            store, files = find_files(path)
-        except SettingsError as error:
-            problems += [f"input.path: {problem}" for problem in error.problems]
-            continue
-        whole_folder = store.root == open_store(path).root
-        chosen = [file for file in files if is_shard(file.path)] if whole_folder else files
-        found.append((store, chosen))
-        if not chosen:
-            others = f"; found {', '.join(file.path for file in files[:PATHS_TOLD])}, …" if files else ""
-            problems.append(f"input.path: {path} holds no Parquet files (*.parquet){others}")
-    if problems:
-        raise SettingsError(problems)
-    return _join_inputs(found)
+    return _join_inputs(find_each("input.path", input_paths(config), _choose_shards))
+
+
+def _choose_shards(found: Found) -> list[FileInfo]:
+    """The files of a folder that are shards; every file that a path or glob names."""
+    chosen = [file for file in found.files if is_shard(file.path)] if found.whole_folder else found.files
+    if not chosen:
+        others = f"; found {name_some([file.path for file in found.files])}" if found.files else ""
+        raise SettingsError([f"{found.path} holds no Parquet files (*.parquet){others}"])
+    return chosen
 
 
 def is_shard(path: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from rank1_batch.cluster import stream  # here, since Ray takes seconds to import
 from rank1_batch.errors import InterruptedJobError, RefusedError
 from rank1_batch.jobs.rerank.job import judge
 from rank1_batch.jobs.rerank.summary import Judged
@@ -34,7 +35,7 @@ def answer(monkeypatch: pytest.MonkeyPatch, receipts: Sequence[Receipt]) -> None
     def stream_units(*_: Any) -> Iterator[Receipt]:
         yield from receipts
 
-    monkeypatch.setattr("rank1_batch.cluster.stream.stream_units", stream_units)
+    monkeypatch.setattr(stream, "stream_units", stream_units)
 
 
 def hold(store: Store, *, takeover: bool = False) -> Any:
