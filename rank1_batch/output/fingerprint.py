@@ -1,20 +1,20 @@
-"""What a run leaves in its output besides rows: what shaped the scores, and the plan.
+"""_rank1/job.json: what affects the scores of an output. A run with another fingerprint may not continue it.
 
-`_rank1/job.json` is the fingerprint, `_rank1/units.parquet` the plan, and the existence of
-`judgments/<unit_id>.parquet` the commit. Knows nothing about Ray or engines.
+Knows nothing about Ray or engines.
 """
 
 import hashlib
-import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rank1_batch.errors import RefusedError
+from rank1_batch.output.claims import Claim, Owner, check_claim, write_claim
 from rank1_batch.output.layout import JOB_PATH
 from rank1_batch.settings import PromptConfig, RerankConfig
-from rank1_batch.storage.store import Store, create_bytes, list_files, read_bytes
+from rank1_batch.storage.store import Store
+
+RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
 RULES_VERSION = 1
 """Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
@@ -42,65 +42,18 @@ def name_prompt(prompt: PromptConfig) -> dict[str, Any]:
     return {"id": prompt.id, "version": prompt.version}
 
 
-def check_output(store: Store, fingerprint: Mapping[str, Any], *, fresh: bool) -> None:
+def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
     """Raises RefusedError unless the output is empty or holds the same job's work; writes nothing.
 
-    Refused are another job's output, with the settings that differ, files of no job at all, and
-    anything at all where `fresh` asks for an empty place.
+    With `fresh` it must be empty.
     """
-    found = read_bytes(store, JOB_PATH)
-    if found is None:
-        files = [file.path for file in list_files(store)]
-        others = [path for path in files if not path.startswith("_rank1/") and not Path(path).name.startswith(".")]
-        if JOB_PATH in files:  # another run of this job began just now
-            check_output(store, fingerprint, fresh=fresh)
-        elif others:
-            raise RefusedError(f"{store.url} holds files of no job of ours ({others[0]}, …): choose an empty place")
-    elif fresh:
-        raise RefusedError(f"{store.url} holds a job already; run.fresh=true starts in an empty place only")
-    else:
-        check_same_job(store.url, json.loads(found), _plain(fingerprint))
+    if check_claim(store, RERANK, fingerprint) and fresh:
+        raise RefusedError(f"{store.url} holds a job already. run.fresh=true starts in an empty folder only.")
 
 
-def claim_output(store: Store, fingerprint: Mapping[str, Any]) -> None:
-    """Write what shapes the scores, unless it is there. Raises RefusedError if another job was faster."""
-    if not create_bytes(store, JOB_PATH, json.dumps(fingerprint, indent=2, sort_keys=True).encode()):
-        check_output(store, fingerprint, fresh=False)
-
-
-def check_same_job(url: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Raises RefusedError with every setting that differs, unless none does."""
-    if differing := list_differences(old, new):
-        lines = "\n".join(differing)
-        raise RefusedError(
-            f"{url} was judged with other settings; its scores and yours would not compare.\n{lines}\n"
-            "Use the settings there, or another output.path."
-        )
-
-
-def list_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """The settings that differ between two fingerprints, an indented line each."""
-    before, after = _flat(old), _flat(new)
-    return [
-        f"  {key}: {before.get(key)!r} there, {after.get(key)!r} now"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
-
-
-def _plain(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """The fingerprint as it comes back from JSON."""
-    return dict(json.loads(json.dumps(fingerprint)))
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def claim_output(store: Store, fingerprint: Claim) -> None:
+    """Write what affects the scores, unless it is there. Raises RefusedError if another job was faster."""
+    write_claim(store, RERANK, fingerprint)
 
 
 def _hash_local_model(name: str) -> str | None:

@@ -3,7 +3,6 @@
 Predicates are SQL, and DuckDB reads them. Knows nothing about Ray or engines.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +11,8 @@ import pyarrow as pa
 
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.layout import GENERATIONS_PATH
-from rank1_batch.storage.store import Store, read_bytes, write_bytes
+from rank1_batch.storage.documents import read_document, write_document
+from rank1_batch.storage.store import Store
 
 PLACE = "rank1_batch_place"
 """A column of our own while rows are selected."""
@@ -56,9 +56,9 @@ def _select(table: pa.Table, where: str, what: str) -> Any:
 
 def read_generations(output: Store) -> list[dict[str, Any]]:
     """Every redo so far, the first one first."""
-    return list(json.loads(read_bytes(output, GENERATIONS_PATH) or b"[]"))
+    return read_document(output, GENERATIONS_PATH, list[dict[str, Any]]) or []
 
 
 def write_generations(output: Store, generations: Sequence[dict[str, Any]]) -> None:
     """Put the whole list, in place of a shorter one."""
-    write_bytes(output, GENERATIONS_PATH, json.dumps(generations, indent=2).encode())
+    write_document(output, GENERATIONS_PATH, generations)

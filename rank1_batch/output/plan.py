@@ -1,22 +1,28 @@
 """_rank1/units.parquet and first_stages.json: the plan."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rank1_batch.errors import BadFileError
 from rank1_batch.output.layout import FIRST_STAGES_PATH, PLAN_PATH
 from rank1_batch.pairs.units import Unit
+from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.parquet import to_parquet
 from rank1_batch.storage.store import Store, read_bytes, write_bytes
 
 
 def read_plan(store: Store) -> list[Unit]:
-    """The units of the plan, in order; none if there is no plan yet."""
+    """The units of the plan, in order; none if there is no plan yet. Raises BadFileError for a damaged one."""
     data = read_bytes(store, PLAN_PATH)
-    return [] if data is None else [Unit(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+    if data is None:
+        return []
+    try:
+        return [Unit(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
+    except (pa.ArrowInvalid, TypeError) as error:
+        raise BadFileError(f"{store.url}/{PLAN_PATH} is damaged: {error}") from error
 
 
 def write_plan(store: Store, units: Sequence[Unit]) -> None:
@@ -27,9 +33,9 @@ def write_plan(store: Store, units: Sequence[Unit]) -> None:
 
 def read_first_stages(store: Store) -> list[Any]:
     """Which runs the planned pairs came from, as far as their files say so (`jobs.prepare` writes it)."""
-    return list(json.loads(read_bytes(store, FIRST_STAGES_PATH) or b"[]"))
+    return read_document(store, FIRST_STAGES_PATH, list[Any]) or []
 
 
 def write_first_stages(store: Store, first_stages: Sequence[Any]) -> None:
     """Put them all, in place of fewer."""
-    write_bytes(store, FIRST_STAGES_PATH, json.dumps(first_stages, indent=2).encode())
+    write_document(store, FIRST_STAGES_PATH, first_stages)

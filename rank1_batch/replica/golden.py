@@ -30,7 +30,7 @@ from rank1_batch.columns import (
 )
 from rank1_batch.errors import GoldenError, RefusedError, SettingsError
 from rank1_batch.judging.records import Finish, Judgment, Pair
-from rank1_batch.output.fingerprint import list_differences
+from rank1_batch.output.claims import list_differences
 from rank1_batch.settings import GoldenConfig
 from rank1_batch.storage.parquet import to_parquet
 from rank1_batch.storage.store import create_bytes, open_store, read_bytes

@@ -20,9 +20,14 @@ def read_document(store: Store, path: str, kind: type[T]) -> T | None:
     if data is None:
         return None
     try:
-        return msgspec.json.decode(data, type=kind)
+        return parse_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadFileError(f"{store.url}/{path} is damaged: {error}") from error
+
+
+def parse_json(data: bytes, kind: type[T]) -> T:
+    """JSON as a type. Raises msgspec.DecodeError or UnicodeDecodeError where it is not."""
+    return msgspec.json.decode(data, type=kind)
 
 
 def write_document(store: Store, path: str, value: Any) -> None:

@@ -11,7 +11,7 @@ from rank1_batch.columns import DOC_ID, FALSE_LOGPROB, FINISH, LABEL, QUERY, QUE
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.export.card import CARD_PATH, PICTURE_PATH, draw_picture, render_card
 from rank1_batch.jobs.export.choice import is_dev
-from rank1_batch.jobs.export.claim import build_claim, check_labels, claim_labels, write_report
+from rank1_batch.jobs.export.claim import EXPORT, build_claim, check_labels, write_report
 from rank1_batch.jobs.export.files import Shard
 from rank1_batch.jobs.export.formats import FORMATS, Style, check_qrels_id
 from rank1_batch.jobs.export.queries import (
@@ -36,6 +36,7 @@ from rank1_batch.jobs.export.settings import QRELS, ExportConfig, build_rules, f
 from rank1_batch.jobs.export.totals import DEV, TRAIN, Totals
 from rank1_batch.jobs.export.trust import Graded, build_graded, fit_calibration, split_graded
 from rank1_batch.jobs.export.trust_section import describe_trust
+from rank1_batch.output.claims import write_claim
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
 from rank1_batch.storage.store import Store, open_store, write_bytes
@@ -95,7 +96,7 @@ def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
         graded = _gather_graded(work, paths)
         scoring = _find_scoring(work.config, graded)
         # The first thing that is written: nothing that can be checked beforehand is wrong.
-        claim_labels(work.labels, claim)
+        write_claim(work.labels, EXPORT, claim)
         totals = Totals()
         for number, path in enumerate(paths):
             _write_bucket(work, number, path, scoring, totals)

@@ -1,6 +1,5 @@
 """A job's output as one stream of rows: judgments, and beside them the texts that were judged."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,15 +26,19 @@ from rank1_batch.jobs.export.formats import FORMATS, check_rank1_template
 from rank1_batch.jobs.export.settings import QRELS, ExportConfig, check_apart, format_names, given_from
 from rank1_batch.judging.prompts import combine_query
 from rank1_batch.judging.records import Finish, PolicyKind
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import committed_units
+from rank1_batch.output.fingerprint import RERANK
+from rank1_batch.output.generations import read_generations
 from rank1_batch.output.judgments import join_texts, read_judgments
-from rank1_batch.output.layout import GENERATIONS_PATH, JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
+from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_plan
 from rank1_batch.pairs.inputs import check_planned_files, open_input
 from rank1_batch.pairs.layout import to_text
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig
+from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_ahead
 from rank1_batch.storage.store import Store, open_store, read_bytes
 
@@ -68,18 +71,17 @@ class Judgments(NamedTuple):
 def open_judgments(url: str) -> Judgments:
     """The judgments at an `output.path`. Raises SettingsError unless a job came to its end there."""
     store = open_store(url)
-    found = read_bytes(store, JOB_PATH)
-    if found is None:
+    fingerprint = read_claim(store, RERANK)
+    if fingerprint is None:
         raise SettingsError([f"output.path: {url} is no output of jobs.rerank (there is no {JOB_PATH})"])
     if read_bytes(store, SUCCESS_PATH) is None:
         raise SettingsError([f"output.path: {url} is not judged to its end, or failed a gate (no {SUCCESS_PATH})"])
     plan, committed = read_plan(store), committed_units(store)
     units = [unit for unit in plan if unit.unit_id in committed]
     missing = [unit for unit in plan if unit.unit_id not in committed]
-    generations = json.loads(read_bytes(store, GENERATIONS_PATH) or b"[]")
-    again = [{name: generation[name] for name in ("where", "policy")} for generation in generations]
-    recorded = json.loads(read_bytes(store, SETTINGS_PATH) or b"{}")
-    return Judgments(store, units, missing, json.loads(found), again, recorded.get("input", {}).get("path"))
+    again = [{name: generation[name] for name in ("where", "policy")} for generation in read_generations(store)]
+    recorded = read_document(store, SETTINGS_PATH, dict[str, Any]) or {}
+    return Judgments(store, units, missing, fingerprint, again, recorded.get("input", {}).get("path"))
 
 
 def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:

@@ -4,7 +4,6 @@ Needs no model and no cluster: text comes from the input, reasoning and scores f
 """
 
 import heapq
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,9 +13,10 @@ from rank1_batch.columns import CANDIDATE, FINISH, PASSAGE_TRUNCATED, PROMPT_TOK
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.golden.settings import GoldenMakerConfig
 from rank1_batch.judging.records import Finish
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import committed_units
+from rank1_batch.output.fingerprint import RERANK
 from rank1_batch.output.judgments import TEXTS, join_texts, read_judgments
-from rank1_batch.output.layout import JOB_PATH
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import open_input
@@ -24,7 +24,7 @@ from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.golden import GoldenPair, GoldenSet, write_golden
 from rank1_batch.settings import InputConfig
-from rank1_batch.storage.store import Store, open_store, read_bytes
+from rank1_batch.storage.store import Store, open_store
 
 UNITS_READ = 64
 """Units among whose rows the pairs are chosen, spread evenly over the plan."""
@@ -43,10 +43,9 @@ class Place(NamedTuple):
 def run(config: GoldenMakerConfig, console: Console) -> int:
     """Make the set and say what is in it; the exit code."""
     output = open_store(config.output.path)
-    job = read_bytes(output, JOB_PATH)
-    if job is None:
+    fingerprint = read_claim(output, RERANK)
+    if fingerprint is None:
         raise SettingsError([f"output.path: {output.url} is no output of jobs.rerank"])
-    fingerprint = json.loads(job)
     summary = read_summary(output)
     source, _ = open_input(InputConfig(path=config.input.path))
     units = spread(_find_units(output), UNITS_READ)

@@ -1,6 +1,5 @@
 """The preparation from end to end: sources, join, problems, shards. Nothing is written before all was read."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,16 +20,19 @@ from rank1_batch.collection.sources import (
     name_source,
 )
 from rank1_batch.collection.texts import read_texts
-from rank1_batch.errors import RefusedError, SettingsError
+from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.prepare.join import Found, Join, open_join
 from rank1_batch.jobs.prepare.settings import OnProblem, PrepareConfig, shaping_settings
 from rank1_batch.jobs.prepare.shards import cut_shards, write_shard
-from rank1_batch.output.fingerprint import list_differences
+from rank1_batch.output.claims import Owner, as_written, check_claim, write_claim
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
+from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.parquet import to_parquet
-from rank1_batch.storage.store import Store, create_bytes, list_files, open_store, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
 
-JOB_PATH, PROBLEMS_PATH = "_prepare/job.json", "_prepare/problems.parquet"
+PROBLEMS_PATH = "_prepare/problems.parquet"
+
+PREPARE = Owner("jobs.prepare", "output.path", "_prepare/job.json")
 
 RULES_VERSION = 1
 """Counts up when the same sources and settings would give other shards than before."""
@@ -61,15 +63,17 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
     output = open_store(config.output.path)
     first_stage = {"run": [hash_source(source) for source in sources.run], "depth": config.depth}
     record = build_record(config, sources, first_stage)
-    check_output(output, record, sources)
-    if (summary := read_bytes(output, SUMMARY_PATH)) and read_bytes(output, SUCCESS_PATH) is not None:
-        return Outcome(json.loads(summary), output.url, nothing_to_do=True)
+    check_apart(output, sources)
+    if check_claim(output, PREPARE, record) and read_bytes(output, SUCCESS_PATH) is not None:
+        summary = read_document(output, SUMMARY_PATH, dict[str, Any])
+        if summary is not None:
+            return Outcome(summary, output.url, nothing_to_do=True)
     with open_join(config.memory_gb, config.scratch) as join:
         passages_read = load_all(join, sources, config, console)
         found, problems = join.count(), join.find_problems()
         check_found(found, problems, config)
         # The first thing that is written: nothing that can be checked beforehand is wrong.
-        create_bytes(output, JOB_PATH, json.dumps(record, indent=2, sort_keys=True).encode())
+        write_claim(output, PREPARE, record)
         shards = cut_shards(join.stream_pairs(keep=config.on_problem == OnProblem.KEEP), config.output.shard_rows)
         told = write_shards(output, shards, first_stage)
     told |= {
@@ -79,7 +83,7 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         "first_stage": first_stage,
     }
     write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
-    write_bytes(output, SUMMARY_PATH, json.dumps(told, indent=2).encode())
+    write_document(output, SUMMARY_PATH, told)
     write_bytes(output, SUCCESS_PATH, b"")
     return Outcome(told, output.url)
 
@@ -111,24 +115,15 @@ def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[s
         "run": first_stage["run"],
         **{name: [name_source(source) for source in found] for name, found in texts.items()},
     }
-    return dict(json.loads(json.dumps(record)))
+    return as_written(record)
 
 
-def check_output(output: Store, record: Mapping[str, Any], sources: Sources) -> None:
-    """Raises RefusedError unless the output is empty or holds the same preparation; writes nothing."""
+def check_apart(output: Store, sources: Sources) -> None:
+    """Raises SettingsError where a source lies in the output."""
     inside = f"{output.root}/"
     for source in (source for found in sources for source in found):
         if isinstance(source, FileSource) and source.store.locate(source.file.path).startswith(inside):
             raise SettingsError([f"{source.where} lies in output.path: choose another place for the shards"])
-    found = read_bytes(output, JOB_PATH)
-    if found is None:
-        if others := [file.path for file in list_files(output)]:
-            raise RefusedError(f"{output.url} holds files of no preparation ({others[0]}, …): choose an empty place")
-    elif differing := list_differences(json.loads(found), record):
-        lines = "\n".join(differing)
-        raise RefusedError(
-            f"{output.url} was prepared from other sources or settings.\n{lines}\nChoose an empty place."
-        )
 
 
 def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> int:

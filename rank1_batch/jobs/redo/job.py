@@ -4,7 +4,6 @@ A unit with such rows gets a new generation, which replaces the one before in on
 of the unit are carried over as they are. Killed anywhere, the same command goes on.
 """
 
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -19,17 +18,18 @@ from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.jobs.redo.settings import RedoConfig
 from rank1_batch.jobs.rerank.job import Outcome, finish, hold_cluster, hold_output, judge
 from rank1_batch.jobs.rerank.work import Work
+from rank1_batch.output.claims import as_written, check_same, read_claim
 from rank1_batch.output.commits import committed_units, count_committed, read_generation
 from rank1_batch.output.deaths import clear_deaths
-from rank1_batch.output.fingerprint import build_fingerprint, check_same_job
+from rank1_batch.output.fingerprint import RERANK, build_fingerprint
 from rank1_batch.output.generations import Redo, find_columns, read_generations, select_rows, write_generations
 from rank1_batch.output.judgments import read_judgments
-from rank1_batch.output.layout import JOB_PATH, SUCCESS_PATH, judgments_path
+from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.plan import read_first_stages, read_plan
 from rank1_batch.pairs.inputs import check_planned_files, open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
-from rank1_batch.storage.store import Store, delete_file, open_store, read_bytes
+from rank1_batch.storage.store import Store, delete_file, open_store
 
 PARALLEL_READS = 8
 
@@ -80,9 +80,8 @@ def _check_finished(output: Store) -> list[Unit]:
 
 def _check_settings(output: Store, config: RedoConfig) -> None:
     """Raises RefusedError where anything but the policy differs from what the output was judged with."""
-    before, now = json.loads(read_bytes(output, JOB_PATH) or b"{}"), build_fingerprint(config)
-    now = json.loads(json.dumps(now))
-    check_same_job(output.url, {**before, "policy": None}, {**now, "policy": None})
+    before, now = read_claim(output, RERANK) or {}, as_written(build_fingerprint(config))
+    check_same(output, RERANK, {**before, "policy": None}, {**now, "policy": None})
 
 
 def _read_schema(output: Store, unit: Unit) -> pa.Schema:

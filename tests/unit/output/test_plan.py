@@ -1,12 +1,16 @@
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rank1_batch.errors import BadFileError
+from rank1_batch.output.layout import PLAN_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
 from rank1_batch.pairs.units import Unit
-from rank1_batch.storage.store import Store, open_store
+from rank1_batch.storage.parquet import to_parquet
+from rank1_batch.storage.store import Store, open_store, write_bytes
 
 units = st.lists(
     st.builds(
@@ -43,3 +47,10 @@ def test_first_stages_are_read_back_as_they_were_written(store: Store) -> None:
     assert read_first_stages(store) == []
     write_first_stages(store, [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}])
     assert read_first_stages(store) == [{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}]
+
+
+def test_a_damaged_plan_is_named(store: Store) -> None:
+    for data in (b"", b"PAR1", to_parquet(pa.table({"other": [1]}))):
+        write_bytes(store, PLAN_PATH, data)
+        with pytest.raises(BadFileError, match=r"units\.parquet is damaged"):
+            read_plan(store)

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from rank1_batch.errors import BadFileError
 from rank1_batch.storage import parquet
-from rank1_batch.storage.parquet import RowReader, read_footers, read_list_sizes, read_query_ends, read_tables
+from rank1_batch.storage.parquet import (
+    RowReader,
+    read_footers,
+    read_list_sizes,
+    read_query_ends,
+    read_tables,
+    to_parquet,
+)
 from rank1_batch.storage.store import FileInfo, Store, find_files, open_store
 
 COLUMNS = ["query_id", "passage", "candidates"]
@@ -299,3 +306,8 @@ def test_a_table_that_cannot_be_read_is_an_error_that_names_it(store: Store) -> 
     good = write(store, pa.table({"a": [1]}))
     with pytest.raises(BadFileError, match=r"gone\.parquet"):
         list(read_tables(store, [good, "gone.parquet"], ["a"]))
+
+
+def test_a_table_is_put_as_a_parquet_file_that_anyone_can_read() -> None:
+    table = pa.table({"score": [0.1, 0.2, 0.3], "trace": ["a", "b", "c"]})
+    assert pq.read_table(pa.BufferReader(to_parquet(table))).equals(table)

@@ -13,7 +13,7 @@ from rank1_batch.cli.compose import load_settings
 from rank1_batch.columns import FIRST_STAGE_KEY
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.jobs.prepare.command import main
-from rank1_batch.jobs.prepare.job import JOB_PATH, PROBLEMS_PATH
+from rank1_batch.jobs.prepare.job import PREPARE, PROBLEMS_PATH
 from rank1_batch.jobs.prepare.settings import PrepareConfig, check_config
 from tests.support.paths import ROOT
 from tests.unit.collection.test_ir_datasets import register_dataset
@@ -290,6 +290,6 @@ def test_help_names_every_setting(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_the_record_of_a_preparation_names_its_sources(prepare: Prepare, tmp_path: Path) -> None:
     assert prepare() == GOOD
-    record = json.loads((tmp_path / "pairs" / JOB_PATH).read_text())
+    record = json.loads((tmp_path / "pairs" / PREPARE.path).read_text())
     assert [source["path"] for source in record["corpus"]] == ["corpus.jsonl"]
     assert record["run"][0]["name"] == "run.trec"
