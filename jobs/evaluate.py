@@ -1,9 +1,9 @@
-"""Measures a run or a job's output by people's grades: python -m jobs.evaluate run=… qrels=… ."""
+"""Measures a run or a job's output against people's grades: python -m jobs.evaluate run=… qrels=… ."""
 
 import sys
 
+from rank1_batch.__main__ import run
 from rank1_batch.cli.command import end
-from rank1_batch.jobs.evaluate.command import main
 
 if __name__ == "__main__":
-    end(main(sys.argv[1:]))
+    end(run(["evaluate", *sys.argv[1:]]))

@@ -2,8 +2,8 @@
 
 import sys
 
+from rank1_batch.__main__ import run
 from rank1_batch.cli.command import end
-from rank1_batch.jobs.rerank.command import main
 
 if __name__ == "__main__":
-    end(main(sys.argv[1:]))
+    end(run(["rerank", *sys.argv[1:]]))

@@ -15,7 +15,7 @@ from tests.support.paths import ROOT
 
 MANIFESTS = [ROOT / "cluster.yaml", *sorted((ROOT / "deploy").iterdir())]
 SCHEMA = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
-COMMAND = ["python", "-m", "jobs.rerank"]
+COMMAND = ["rank1-batch", "rerank"]
 
 
 def read_cluster() -> dict[str, Any]:
@@ -33,8 +33,8 @@ def read_nightly() -> dict[str, Any]:
 
 def load_entrypoint() -> RerankConfig:
     words = shlex.split(read_rayjob()["spec"]["entrypoint"])
-    assert words[:3] == COMMAND
-    return load_config(words[3:])
+    assert words[:2] == COMMAND
+    return load_config(words[2:])
 
 
 def pod_specs() -> dict[str, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The command line that all jobs share."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,14 +28,6 @@ def start(argv: Sequence[str], raised: BaseException | None = None) -> int:
 def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
     assert start(PATHS) == 3
     assert capfd.readouterr().out == "reading pairs\n"
-
-
-def test_a_job_gives_back_the_memory_that_arrow_frees() -> None:
-    """Arrow's own allocator would keep it, which a driver of many rows shows."""
-    script = "import jobs.rerank, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
-    environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, check=True)
-    assert done.stdout.decode().strip() == "system"
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
