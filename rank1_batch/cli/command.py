@@ -32,7 +32,7 @@ class Job(NamedTuple):
 def run_command(
     job: Job, argv: Sequence[str], schema: type[T], check: Callable[[T], list[str]], run: Callable[[T, Console], int]
 ) -> int:
-    """Run a job with these arguments: its exit code (README.md lists them)."""
+    """Run a job with these arguments: its exit code (docs/exit-codes.md lists them)."""
     # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
     console = Console(file=os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
     if "--help" in argv or "-h" in argv:

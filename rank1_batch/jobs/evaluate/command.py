@@ -37,7 +37,7 @@ JOB = Job("evaluate", USAGE)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.evaluate` with these arguments; the exit code (docs/semantics.md lists them)."""
+    """Run `jobs.evaluate` with these arguments; the exit code (docs/exit-codes.md lists them)."""
     return run_command(JOB, argv, EvaluateConfig, check_config, run)
 
 

@@ -30,7 +30,7 @@ JOB = Job("export", USAGE)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.export` with these arguments; the exit code (docs/semantics.md lists them)."""
+    """Run `jobs.export` with these arguments; the exit code (docs/exit-codes.md lists them)."""
     return run_command(JOB, argv, ExportConfig, check_export, run)
 
 

@@ -21,5 +21,5 @@ JOB = Job("golden", USAGE)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.golden` with these arguments; the exit code (docs/semantics.md lists them)."""
+    """Run `jobs.golden` with these arguments; the exit code (docs/exit-codes.md lists them)."""
     return run_command(JOB, argv, GoldenMakerConfig, check_golden_maker, run)

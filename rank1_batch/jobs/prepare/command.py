@@ -34,7 +34,7 @@ JOB = Job("prepare", USAGE)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.prepare` with these arguments; the exit code (docs/semantics.md lists them)."""
+    """Run `jobs.prepare` with these arguments; the exit code (docs/exit-codes.md lists them)."""
     return run_command(JOB, argv, PrepareConfig, check_config, run)
 
 

@@ -26,7 +26,7 @@ JOB = Job("rerank", USAGE, ("engine", "model", "policy", "prompt"))
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.rerank` with these arguments; the exit code (docs/semantics.md lists them)."""
+    """Run `jobs.rerank` with these arguments; the exit code (docs/exit-codes.md lists them)."""
     return run_command(JOB, argv, RerankConfig, check_config, run)
 
 
