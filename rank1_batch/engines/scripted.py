@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.closing import THINK_END
@@ -29,21 +30,35 @@ _SENTENCES = (
 
 MOST_SENTENCES = 8
 
+SPREAD, LONG = 0.5, 25.0
+"""The deviation of the logarithm of a row's time, and how many times the mean a long row takes: as traces in
+`benchmarks/in_flight.py`."""
+
 
 class ScriptedEngine:
     """Reasons in up to eight canned sentences and gives verdicts between -8 and 8 (in log-odds).
 
-    `seconds_per_token` makes it slow. A prompt that holds `fail_on` raises RowError, one that holds
-    `die_on` kills the engine for good.
+    `seconds_per_token` makes it slow, and so does `seconds_per_row`: the mean of times that are log-normal by the
+    hash of a row. The share `long_rows` takes LONG times the mean, as traces do that run to their budget. A prompt
+    that holds `fail_on` raises RowError, one that holds `die_on` kills the engine for good.
     """
 
     begin_ids: Sequence[int] = ()
 
-    def __init__(self, max_model_len: int, seconds_per_token: float = 0.0, fail_on: str = "", die_on: str = "") -> None:
+    def __init__(
+        self,
+        max_model_len: int,
+        seconds_per_token: float = 0.0,
+        fail_on: str = "",
+        die_on: str = "",
+        *,
+        seconds_per_row: float = 0.0,
+        long_rows: float = 0.0,
+    ) -> None:
         self.max_model_len = max_model_len
         self.control: ControlTokens = build_control_tokens(_CONTROL)
         self.prompt_tokens = self.cached_tokens = 0
-        self._seconds_per_token = seconds_per_token
+        self._seconds_per_token, self._seconds_per_row, self._long_rows = seconds_per_token, seconds_per_row, long_rows
         self._fail_on, self._die_on = fail_on.encode(), die_on.encode()
         self._dead = False
 
@@ -69,8 +84,8 @@ class ScriptedEngine:
         ids = ids[len(begun) :] if ids[: len(begun)] == begun else ids
         complete = len(ids) <= max_tokens
         ids = ids[:max_tokens]
-        # The time that a model would take: what this engine's setting `seconds_per_token` is for.
-        await asyncio.sleep(self._seconds_per_token * len(ids))
+        # The time that a model would take, without its work: what the settings `seconds_per_…` are for.
+        await asyncio.sleep(self._seconds_per_token * len(ids) + self._row_seconds(digest))
         return Reasoning(ids, _decode(ids[:-1] if complete else ids), len(ids), complete)
 
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
@@ -81,6 +96,12 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+    def _row_seconds(self, digest: bytes) -> float:
+        if int.from_bytes(digest[-4:], "big") < self._long_rows * 2**32:
+            return LONG * self._seconds_per_row
+        chance = (int.from_bytes(digest[-8:-4], "big") + 0.5) / 2**32
+        return self._seconds_per_row * math.exp(SPREAD * NormalDist().inv_cdf(chance) - SPREAD**2 / 2)
 
     async def _ask(self, prompt: Sequence[int]) -> bytes:
         data = _bytes(prompt)

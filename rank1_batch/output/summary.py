@@ -24,6 +24,15 @@ class Gate:
 
 
 @dataclass(frozen=True)
+class ReplicaTotals:
+    """What one replica did: its units, and when its first began and its last ended (ISO 8601, UTC)."""
+
+    units: int
+    began_at: str
+    ended_at: str
+
+
+@dataclass(frozen=True)
 class RunTotals:
     """What the last run of the job did. Rates are per second of judging, None where nothing was judged.
 
@@ -35,6 +44,7 @@ class RunTotals:
     units: int = 0
     units_committed_already: int = 0
     nodes: int = 0
+    replicas: dict[str, ReplicaTotals] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     rows_per_s: float | None = None
     trace_tokens_per_s: float | None = None

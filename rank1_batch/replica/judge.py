@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import threading
 import time
 import uuid
@@ -58,7 +59,7 @@ class Receipt(NamedTuple):
 
     `won` is whether this replica committed it: its judgments may have been there before, by another run
     or by a replica that died before it could say so. `began` is when the unit was begun, by `time.monotonic()` of
-    the process that holds the receipt.
+    the process that holds the receipt. `replica` is the process that judged it: its number, and its host.
 
     A unit is passed over when its run was asked to stop before it began.
     """
@@ -67,6 +68,7 @@ class Receipt(NamedTuple):
     counts: Counts
     won: bool
     node: str
+    replica: str
     began: float
     sent_tokens: int = 0
     cached_tokens: int = 0
@@ -81,6 +83,7 @@ class JudgeUnits:
     def __init__(self, spec: JudgeSpec, node: str) -> None:
         self._check_versions(spec.versions)
         self._spec, self._node = spec, node
+        self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
         self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
         self._deaths = count_deaths(self._output)
@@ -103,7 +106,7 @@ class JudgeUnits:
         if self._go_on:
             with contextlib.suppress(_StoppedError):
                 return self._judge_in_turn(unit)
-        return Receipt(unit.unit_id, Counts(), False, self._node, time.monotonic(), passed_over=True)
+        return Receipt(unit.unit_id, Counts(), False, self._node, self._name, time.monotonic(), passed_over=True)
 
     def _judge_in_turn(self, unit: Unit) -> Receipt:
         suspect = unit.unit_id in self._deaths
@@ -127,20 +130,20 @@ class JudgeUnits:
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
         if not self._spec.redo and (found := find_committed(self._output, unit)):
-            return Receipt(unit.unit_id, found, False, self._node, start)
+            return Receipt(unit.unit_id, found, False, self._node, self._name, start)
         try:
             table, keep = self._rows.read(unit)
         except BadFileError as error:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
-            return Receipt(unit.unit_id, Counts(), False, self._node, start, failure=str(error))
+            return Receipt(unit.unit_id, Counts(), False, self._node, self._name, start, failure=str(error))
         judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
         began = self._begun.get(unit.unit_id, start)
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
-        return Receipt(unit.unit_id, counts, won, self._node, began, *self._new_usage())
+        return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | BadRow]) -> list[Judgment]:
         if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:

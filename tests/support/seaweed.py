@@ -5,29 +5,25 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 KEY, SECRET = "rank1-test-key", "rank1-test-secret"
+USERS = json.dumps(
+    {"identities": [{"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}]}
+)
+"""The one user, as SeaweedFS reads it from `s3.json`."""
+
 START_LIMIT_S = 60.0
 
 
 @contextmanager
 def run_seaweed(folder: Path) -> Iterator[str]:
     """The address of a server with one user, which keeps its files in `folder`."""
-    user = {"name": "test", "credentials": [{"accessKey": KEY, "secretKey": SECRET}], "actions": ["Admin"]}
-    (folder / "s3.json").write_text(json.dumps({"identities": [user]}))
     ports = [free_port() for _ in range(4)]
-    command = [
-        str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-        f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}",
-        "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
-        # Each bucket takes seven volumes at its first object; a test session has dozens of buckets.
-        "-volume.max=1000", "-master.volumeSizeLimitMB=256",
-        # Both have one fixed port, which a second server on the machine would not get; the third calls home.
-        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
-    ]  # fmt: skip
+    (folder / "s3.json").write_text(USERS)
+    command = build_command(folder, "127.0.0.1", ports)
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
@@ -36,6 +32,19 @@ def run_seaweed(folder: Path) -> Iterator[str]:
     finally:
         server.kill()  # its orderly end takes 25 seconds, and nothing of it is kept
         server.wait(30)
+
+
+def build_command(folder: Path, address: str, ports: Sequence[int]) -> list[str]:
+    """The command that serves `folder`, which holds `s3.json`: ports of master, volume, filer and S3."""
+    return [
+        str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder}", f"-ip={address}", f"-ip.bind={address}",
+        f"-master.port={ports[0]}", f"-volume.port={ports[1]}", f"-filer.port={ports[2]}",
+        "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
+        # Each bucket takes seven volumes at its first object; a test session has dozens of buckets.
+        "-volume.max=1000", "-master.volumeSizeLimitMB=256",
+        # Both have one fixed port, which a second server on the machine would not get; the third calls home.
+        "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
+    ]  # fmt: skip
 
 
 def free_port() -> int:

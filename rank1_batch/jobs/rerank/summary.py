@@ -1,13 +1,23 @@
 """After the last unit: rows in = rows out is checked, and the summary is made."""
 
+import datetime as dt
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rank1_batch.output.counts import Counts, add_counts
 from rank1_batch.output.ranking import Ranked
-from rank1_batch.output.summary import Gate, RunTotals, Summary
+from rank1_batch.output.summary import Gate, ReplicaTotals, RunTotals, Summary
 from rank1_batch.replica.judge import Receipt
 from rank1_batch.versions import find_versions
+
+
+class Worked(NamedTuple):
+    """What one replica did, and from when to when, in seconds since 1970 by the driver's clock."""
+
+    units: int
+    began_at: float
+    ended_at: float
 
 
 class Judged(NamedTuple):
@@ -25,6 +35,7 @@ class Judged(NamedTuple):
     load_s: float = 0.0
     judge_s: float = 0.0
     nodes: frozenset[str] = frozenset()
+    replicas: Mapping[str, Worked] = {}
     failures: tuple[tuple[str, str], ...] = ()
 
 
@@ -39,8 +50,15 @@ def add_receipt(judged: Judged, receipt: Receipt) -> Judged:
         cached_tokens=judged.cached_tokens + receipt.cached_tokens,
         storage_retries=judged.storage_retries + receipt.storage_retries,
         nodes=judged.nodes | {receipt.node},
+        replicas={**judged.replicas, receipt.replica: _add_unit(judged.replicas.get(receipt.replica), receipt)},
         failures=judged.failures + failed,
     )
+
+
+def _add_unit(worked: Worked | None, receipt: Receipt) -> Worked:
+    now = time.time()
+    began = now - (time.monotonic() - receipt.began)
+    return Worked(1, began, now) if worked is None else Worked(worked.units + 1, min(began, worked.began_at), now)
 
 
 def build_summary(
@@ -70,9 +88,17 @@ def total_run(judged: Judged, seconds: Mapping[str, float]) -> RunTotals:
         units=judged.units,
         units_committed_already=judged.lost,
         nodes=len(judged.nodes),
+        replicas={name: _describe_work(worked) for name, worked in judged.replicas.items()},
         seconds={stage: round(value, 2) for stage, value in seconds.items()},
         rows_per_s=round(judged.counts.rows / working_s, 2) if judged.units else None,
         trace_tokens_per_s=round(judged.counts.trace_tokens / working_s, 1) if judged.units else None,
         prefix_cache_hit_share=cached,
         storage_retries=judged.storage_retries,
     )
+
+
+def _describe_work(worked: Worked) -> ReplicaTotals:
+    began, ended = (
+        dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="seconds") for at in (worked.began_at, worked.ended_at)
+    )
+    return ReplicaTotals(worked.units, began, ended)

@@ -76,7 +76,7 @@ def test_a_unit_that_waited_for_others_of_its_task_is_that_much_older_when_it_co
         def __call__(self, unit: Unit) -> Receipt:
             nonlocal clock
             began, clock = clock, clock + unit.pairs
-            return Receipt(unit.unit_id, Counts(), True, "node", began)
+            return Receipt(unit.unit_id, Counts(), True, "node", "1@host", began)
 
     monkeypatch.setattr(stream, "JudgeUnits", TakesItsPairsForSeconds)
     monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: clock))

@@ -1,12 +1,14 @@
 import asyncio
 import math
-from statistics import mean
+from statistics import mean, stdev
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.engines.scripted import CLOSE, THINK, ScriptedEngine
+from rank1_batch.engines import scripted
+from rank1_batch.engines.scripted import CLOSE, LONG, THINK, ScriptedEngine
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.scoring import score_verdict
 
@@ -80,3 +82,27 @@ def test_it_counts_the_tokens_that_it_was_sent_in_both_passes() -> None:
         return engine.prompt_tokens
 
     assert asyncio.run(run()) == 7
+
+
+def test_rows_take_times_of_a_long_tailed_distribution_the_same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the engine is the test's: 4,000 rows take no time."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def ask(engine: ScriptedEngine) -> list[float]:
+        slept.clear()
+        for row in range(4000):
+            await engine.reason([*str(row).encode()], 100)
+        return [*slept]
+
+    monkeypatch.setattr(scripted, "asyncio", SimpleNamespace(sleep=sleep))
+    even = asyncio.run(ask(ScriptedEngine(4096, seconds_per_row=2.0)))
+    assert mean(even) == pytest.approx(2.0, rel=0.05)
+    assert stdev(map(math.log, even)) == pytest.approx(0.5, rel=0.05)
+    tailed = asyncio.run(ask(ScriptedEngine(4096, seconds_per_row=2.0, long_rows=0.03)))
+    assert tailed == asyncio.run(ask(ScriptedEngine(4096, seconds_per_row=2.0, long_rows=0.03)))
+    long = [seconds for seconds in tailed if seconds == 2.0 * LONG]
+    assert len(long) / 4000 == pytest.approx(0.03, rel=0.25)
+    assert set(tailed) - set(long) <= set(even)

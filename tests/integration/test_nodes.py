@@ -1,0 +1,57 @@
+"""Jobs on Ray nodes that are separate machines: addresses, processes and disks of their own."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.nodes import BUCKET, Cluster, Node, run_cluster
+from tests.support.tiny_model import tiny_pairs
+
+SCRIPTED = ["model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150"]
+
+JOB_LIMIT_S = 200
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A network without a node yet; `tmp_path`, which no node sees, holds three shards of 200 pairs."""
+    (tmp_path / "pairs").mkdir()
+    for shard in range(3):
+        pq.write_table(tiny_pairs(200, seed=shard), tmp_path / "pairs" / f"{shard}.parquet", row_group_size=70)
+    with run_cluster(tmp_path) as cluster:
+        yield cluster
+
+
+def start_job(node: Node, cluster: Cluster, *settings: str) -> "subprocess.Popen[str]":
+    return node.run(["python", "-m", "jobs.rerank", *SCRIPTED, f"cluster.address={cluster.address}", *settings])
+
+
+def end_job(job: "subprocess.Popen[str]", limit_s: float = JOB_LIMIT_S) -> str:
+    """All that a job printed, whose exit code is then known."""
+    printed, _ = job.communicate(timeout=limit_s)
+    return printed
+
+
+def read_summary(output: Path) -> dict[str, Any]:
+    return dict(json.loads((output / "summary.json").read_text()))
+
+
+def test_nodes_that_share_only_an_s3_server_judge_together(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start_s3()
+    cluster.put(tmp_path / "pairs", f"{BUCKET}/pairs")
+    driver = cluster.add_node()
+    cluster.add_node()
+    places = [f"input.path={BUCKET}/pairs", f"output.path={BUCKET}/judged"]
+    job = start_job(driver, cluster, *places, "cluster.replicas=2", "engine.args.seconds_per_token=0.05")
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    cluster.get(f"{BUCKET}/judged", tmp_path / "judged")
+    summary = read_summary(tmp_path / "judged")
+    assert (summary["rows"], summary["errors"], summary["this_run"]["nodes"]) == (600, 0, 2)
+    hosts = [name.partition("@")[2] for name in summary["this_run"]["replicas"]]
+    assert sorted(hosts) == ["node1", "node2"]

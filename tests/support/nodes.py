@@ -1,0 +1,220 @@
+"""Ray nodes as separate machines, on this one: namespaces of their own, and a network between them.
+
+A node has its own address, host name, processes, /tmp and home. It reads the rest of this machine's disk and
+writes none of it, but for the folders that a test shares. Needs root, and util-linux and iproute2 as Debian has them.
+The namespaces have no names: they end with their first process, and that one ends with the test's.
+"""
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.paths import ROOT
+from tests.support.seaweed import KEY, SECRET, USERS, build_command
+
+NETWORK = "10.77.0"
+"""The addresses of every cluster: each is alone with its network."""
+
+SWITCH, S3_PORT, RAY_PORT = f"{NETWORK}.1", 8333, 6379
+
+BUCKET = "s3://bucket"
+
+NSENTER, UNSHARE, IP = "/usr/bin/nsenter", "/usr/bin/unshare", "/usr/sbin/ip"
+
+HOME = "/run/home"
+
+LIMIT_S = 60.0
+
+STORE_BYTES = 100_000_000
+"""Of each node: rows never come into Ray's object store."""
+
+ENV = {
+    "HOME": HOME,
+    "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PYTHONPATH": str(ROOT),
+    "AWS_ENDPOINT_URL": f"http://{SWITCH}:{S3_PORT}",
+    "AWS_ACCESS_KEY_ID": KEY,
+    "AWS_SECRET_ACCESS_KEY": SECRET,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "RAY_AUTH_MODE": "disabled",
+    # A node that went away is missed soon, and no worker starts that nobody needs.
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "4",
+    "RAY_enable_worker_prestart": "0",
+    "RAY_prestart_worker_first_driver": "0",
+}
+"""The environment of all commands."""
+
+FIRST_PROCESS = """
+set -e
+ip link set lo up
+hostname "$NAME"
+mount -t tmpfs tmpfs /run
+for number in $(seq $#); do
+  mkdir -p /run/kept/$number && mount --bind "${!number}" /run/kept/$number
+done
+mount -o remount,bind,ro /
+mount -o remount,bind,ro /run/kept/1
+for folder in /tmp /var/tmp /dev/shm; do mount -t tmpfs tmpfs $folder; done
+for number in $(seq $#); do
+  mkdir -p "${!number}" && mount --move /run/kept/$number "${!number}"
+done
+mkdir -p $HOME && cd $HOME
+echo ready
+read -r _ || true
+"""
+"""Makes a node out of a shell, whose end is the node's. Arguments: this checkout, and the shared folders."""
+
+
+class Machine:
+    """A machine made of namespaces: commands run in it, until it is killed."""
+
+    def __init__(self, name: str, address: str, logs: Path, shared: Sequence[Path] = ()) -> None:
+        self.name, self.address = name, address
+        self._log = (logs / f"{name}.log").open("a")
+        isolate = [UNSHARE, "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        self._outer = subprocess.Popen(
+            [*isolate, "bash", "-c", FIRST_PROCESS, "bash", str(ROOT), *map(str, shared)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True,
+            env={**ENV, "NAME": name},
+        )  # fmt: skip
+        assert self._outer.stdout is not None
+        assert self._outer.stdout.readline() == "ready\n", f"{name} did not start, see {self._log.name}"
+        self._started: list[subprocess.Popen[bytes]] = []
+        children = Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children")
+        self.pid = int(children.read_text())
+
+    def run(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
+        """Start a command in the node's home; stdout and stderr come together. It ends with the node."""
+        return subprocess.Popen(self._inside(command, env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def check(self, command: Sequence[str], limit_s: float = LIMIT_S) -> str:
+        """What a command prints that must succeed."""
+        job = self.run(command)
+        try:
+            printed, _ = job.communicate(timeout=limit_s)
+        finally:
+            job.kill()
+        assert job.returncode == 0, f"{self.name}: {shlex.join(command)}: {printed}"
+        return printed
+
+    def start(self, command: Sequence[str]) -> None:
+        """Start a service, whose output goes to the node's log."""
+        self._started.append(subprocess.Popen(self._inside(command, None), stdout=self._log, stderr=self._log))
+
+    def pause(self) -> None:
+        """Stop all processes at once, as a machine that hangs."""
+        self._signal("STOP")
+
+    def resume(self) -> None:
+        """Let all processes go on."""
+        self._signal("CONT")
+
+    def kill(self) -> None:
+        """End all processes at once, as a machine that is taken away. The kernel ends them with the first one."""
+        self._outer.kill()
+        self._outer.communicate(timeout=LIMIT_S)
+        for service in self._started:
+            service.wait(LIMIT_S)
+        self._log.close()
+
+    def _signal(self, name: str) -> None:
+        # To all that the node has: -1 leaves out the first process and the one that sends it.
+        subprocess.run([NSENTER, "-t", str(self.pid), "-p", "bash", "-c", f"kill -{name} -1"], check=True)
+
+    def _inside(self, command: Sequence[str], env: Mapping[str, str] | None) -> list[str]:
+        own = {**ENV, **(env or {})}
+        enter = [NSENTER, "-t", str(self.pid), "--all", "env", "-i", f"--chdir={HOME}"]
+        return [*enter, *(f"{key}={value}" for key, value in own.items()), *command]
+
+
+class Node(Machine):
+    """A machine with a Ray of its own, on a cable that can be pulled."""
+
+    def __init__(self, switch: Machine, number: int, logs: Path, shared: Sequence[Path] = ()) -> None:
+        super().__init__(f"node{number}", f"{NETWORK}.{number + 1}", logs, shared)
+        self._switch, self._port = switch, f"port{number}"
+        between = ["name", self._port, "netns", str(switch.pid), "type", "veth"]
+        subprocess.run([IP, "link", "add", *between, "peer", "name", "eth0", "netns", str(self.pid)], check=True)
+        switch.check(["ip", "link", "set", self._port, "master", "bridge", "up"])
+        self.check(["ip", "address", "add", f"{self.address}/24", "dev", "eth0"])
+        self.check(["ip", "link", "set", "eth0", "up"])
+
+    def cut_off(self) -> None:
+        """Pull the cable: nothing comes through any more, and nobody is told."""
+        self._switch.check(["ip", "link", "set", self._port, "down"])
+
+    def reconnect(self) -> None:
+        """Put the cable back."""
+        self._switch.check(["ip", "link", "set", self._port, "up"])
+
+    def start_ray(self, head: str, cpus: float, gpus: int) -> None:
+        """Return when this node has joined the Ray cluster of the head, or is the head itself."""
+        join = ["--head", f"--port={RAY_PORT}", "--include-dashboard=false"]
+        if head != self.address:
+            join = [f"--address={head}:{RAY_PORT}"]
+        own = [f"--node-ip-address={self.address}", f"--num-cpus={cpus:g}", f"--num-gpus={gpus}"]
+        self.check(["ray", "start", *join, *own, f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"])
+
+
+class Cluster:
+    """Nodes on one switch, where there can be an S3 server, too. `folder` is for logs, and what is copied."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.switch = Machine("switch", SWITCH, folder, [folder])
+        self.machines: list[Machine] = [self.switch]
+
+    @property
+    def address(self) -> str:
+        """What `cluster.address` must be: the first node is the head."""
+        return f"{NETWORK}.2:{RAY_PORT}"
+
+    def add_node(self, cpus: int = 1, gpus: int = 0, share: Sequence[Path] = ()) -> Node:
+        """One more node of the Ray cluster, with CPUs and GPUs as Ray counts them; it sees the shared folders."""
+        node = Node(self.switch, len(self.machines), self._folder, share)
+        self.machines.append(node)
+        node.start_ray(f"{NETWORK}.2", cpus, gpus)
+        return node
+
+    def put(self, source: Path, url: str) -> None:
+        """Copy a folder below the cluster's own to the S3 server."""
+        self._copy("put", str(source), url)
+
+    def get(self, url: str, target: Path) -> None:
+        """Copy a folder of the S3 server to one below the cluster's own."""
+        self._copy("get", url, str(target))
+
+    def start_network(self) -> None:
+        """What a cable can be put into."""
+        self.switch.check(["ip", "link", "add", "bridge", "type", "bridge"])
+        self.switch.check(["ip", "address", "add", f"{self.switch.address}/24", "dev", "bridge"])
+        self.switch.check(["ip", "link", "set", "bridge", "up"])
+
+    def start_s3(self) -> None:
+        """Return when the S3 server answers and has its bucket."""
+        ports = [9333, 8080, 8888, S3_PORT]
+        self.switch.check(["bash", "-c", 'echo "$0" > s3.json', USERS])
+        self.switch.start(build_command(Path(HOME), self.switch.address, ports))
+        answers = f"(exec 3<>/dev/tcp/{self.switch.address}/{S3_PORT}) 2>/dev/null"
+        self.switch.check(["bash", "-c", f"until {answers}; do sleep 0.1; done"])  # a poll: a port tells nobody
+        self.switch.check(["python", "-c", f"import s3fs; s3fs.S3FileSystem().mkdir('{BUCKET}')"])
+
+    def _copy(self, verb: str, source: str, target: str) -> None:
+        code = f"import sys, s3fs; s3fs.S3FileSystem().{verb}(*sys.argv[1:], recursive=True)"
+        self.switch.check(["python", "-c", code, source.rstrip("/") + "/", target])
+
+
+@contextmanager
+def run_cluster(folder: Path) -> Iterator[Cluster]:
+    """A cluster without a node. Nothing of it is left afterwards but the logs in its folder."""
+    cluster = Cluster(folder)
+    try:
+        cluster.start_network()
+        yield cluster
+    finally:
+        for machine in cluster.machines:
+            machine.kill()
