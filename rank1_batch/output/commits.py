@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rank1_batch.errors import BadFileError, StorageError
 from rank1_batch.output.counts import Counts, add_counts, read_counts
 from rank1_batch.output.layout import COUNTS_KEY, GENERATION_KEY, JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import read_footers, to_parquet
-from rank1_batch.storage.store import Store, create_bytes, list_files, stat_file, write_bytes
+from rank1_batch.storage.store import FileInfo, Store, create_bytes, list_files, replace_bytes, stat_file
 
 
 def committed_units(store: Store) -> set[str]:
@@ -22,32 +23,39 @@ def committed_units(store: Store) -> set[str]:
 def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, generation: int = 0) -> bool:
     """Put a unit's judgments: True if this call did it, False if another one was first.
 
-    The file's metadata are the table's own, the counts and the generation. A later generation replaces
-    the one before it, in one step. Raises RuntimeError where the number of rows is not the plan's: a bug,
+    The file's metadata are the table's own, the counts and the generation. A later generation replaces an earlier one
+    in one step, and never the other way round. Raises RuntimeError where the number of rows is not the plan's: a bug,
     and nothing is put.
     """
     if len(judgments) != unit.pairs:
         raise RuntimeError(f"unit {unit.unit_id}: {len(judgments)} judgments for {unit.pairs} pairs")
     own = {COUNTS_KEY: json.dumps(counts._asdict()), GENERATION_KEY: str(generation)}
     data = to_parquet(judgments.replace_schema_metadata({**(judgments.schema.metadata or {}), **own}))
-    if generation == 0:
-        return create_bytes(store, judgments_path(unit.unit_id), data)
-    write_bytes(store, judgments_path(unit.unit_id), data)
-    return True
+    path = judgments_path(unit.unit_id)
+    file = stat_file(store, path) if generation else None
+    if file is None:
+        return create_bytes(store, path, data)
+    earlier = read_generation(_read_footer(store, file).metadata)
+    return earlier < generation and replace_bytes(store, path, data, file.identity)
 
 
-def find_committed(store: Store, unit: Unit) -> Counts | None:
-    """The counts of a unit whose judgments are there, from the footer of their file; None where they are not.
+def find_committed(store: Store, unit: Unit, generation: int = 0) -> Counts | None:
+    """The counts of a unit whose judgments are there, in this generation or a later one; None where they are not.
 
-    Raises StorageError where the file cannot be read.
+    They come from the footer of the unit's file. Raises StorageError where that cannot be read.
     """
     file = stat_file(store, judgments_path(unit.unit_id))
     if file is None:
         return None
+    footer = _read_footer(store, file)
+    return read_counts(footer) if read_generation(footer.metadata) >= generation else None
+
+
+def _read_footer(store: Store, file: FileInfo) -> pq.FileMetaData:
     (footer,) = read_footers(store, [file])
     if isinstance(footer, BadFileError):
         raise StorageError(str(footer)) from footer
-    return read_counts(footer)
+    return footer
 
 
 def read_generation(metadata: Mapping[bytes, bytes] | None) -> int:

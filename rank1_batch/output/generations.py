@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from rank1_batch.errors import SettingsError
+from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.output.layout import GENERATIONS_PATH
 from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.store import Store
@@ -57,6 +57,21 @@ def _select(table: pa.Table, where: str, what: str) -> Any:
 def read_generations(output: Store) -> list[dict[str, Any]]:
     """Every redo so far, the first one first."""
     return read_document(output, GENERATIONS_PATH, list[dict[str, Any]]) or []
+
+
+def find_unfinished(generations: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The redo that was begun and has not come to its end; None where there is none."""
+    last = generations[-1] if generations else None
+    return last if last is not None and last["finished_at"] is None else None
+
+
+def check_redo_finished(output: Store) -> None:
+    """Raises RefusedError where a redo was begun and has not come to its end."""
+    if last := find_unfinished(read_generations(output)):
+        raise RefusedError(
+            f"{output.url}: a redo was started and is not finished: where={last['where']}, policy {last['policy']}.\n"
+            "Run the same jobs.redo command again. It continues."
+        )
 
 
 def write_generations(output: Store, generations: Sequence[dict[str, Any]]) -> None:

@@ -3,7 +3,6 @@
 Not recorded are the output itself, how a run behaves, and `engine.env`, which may hold secrets.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,18 +10,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.layout import SETTINGS_PATH
-from rank1_batch.settings import RerankConfig
-from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
+from rank1_batch.settings import RerankConfig, input_paths
+from rank1_batch.storage.documents import read_document, to_json
+from rank1_batch.storage.store import Store, make_absolute, open_store, read_bytes, write_bytes
 
-GROUPS = ("model", "engine", "prompt", "policy", "input", "cluster", "gates")
+GROUPS = ("model", "engine", "prompt", "policy", "input", "output", "cluster", "gates", "golden")
 
 
 def record_settings(store: Store, config: RerankConfig) -> None:
     """Write the settings of this run, in place of those of an earlier one."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     recorded = {group: plain[group] for group in GROUPS}
-    del recorded["engine"]["env"]
-    data = json.dumps(recorded, indent=2).encode()
+    del recorded["engine"]["env"], recorded["output"]["path"]
+    # Another command may be started elsewhere.
+    recorded["input"]["path"] = [make_absolute(path) for path in input_paths(config.input)]
+    data = to_json(recorded)
     if read_bytes(store, SETTINGS_PATH) != data:
         write_bytes(store, SETTINGS_PATH, data)
 
@@ -35,10 +37,11 @@ def restore_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfig
     if OmegaConf.is_missing(config.output, "path"):
         return config
     store = open_store(config.output.path)
-    data = read_bytes(store, SETTINGS_PATH)
-    if data is None:
+    found = read_document(store, SETTINGS_PATH, dict[str, Any])
+    if found is None:
         raise SettingsError([f"output.path: {store.url} holds no job (no {SETTINGS_PATH})"])
-    restored = OmegaConf.merge(config, json.loads(data))
+    OmegaConf.set_struct(config, False)  # the keys of engine.args and input.columns are the user's own
+    restored = OmegaConf.merge(config, found)
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].strip("'\"")
         OmegaConf.update(restored, key, OmegaConf.select(config, key), merge=False)

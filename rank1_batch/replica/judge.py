@@ -16,7 +16,7 @@ import pyarrow as pa
 from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
 from rank1_batch.judging.again import begin_again, put_back
 from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
-from rank1_batch.output.commits import commit_unit, find_committed, read_generation
+from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import count_deaths, record_deaths
 from rank1_batch.output.fingerprint import name_prompt
@@ -129,7 +129,8 @@ class JudgeUnits:
 
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
-        if not self._spec.redo and (found := find_committed(self._output, unit)):
+        generation = self._spec.redo.generation if self._spec.redo else 0
+        if (found := find_committed(self._output, unit, generation)) is not None:
             return Receipt(unit.unit_id, found, False, self._node, self._name, start)
         try:
             table, keep = self._rows.read(unit)
@@ -137,10 +138,14 @@ class JudgeUnits:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
             return Receipt(unit.unit_id, Counts(), False, self._node, self._name, start, failure=str(error))
-        judgments = self._judge_again(unit, table) if self._spec.redo else self._judge_rows(unit, read_pairs(table))
+        judgments = (
+            self._judge_again(unit, table, self._spec.redo)
+            if self._spec.redo
+            else self._judge_rows(unit, read_pairs(table))
+        )
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
-        won = commit_unit(self._output, unit, built, counts, self._spec.redo.generation if self._spec.redo else 0)
+        won = commit_unit(self._output, unit, built, counts, generation)
         began = self._begun.get(unit.unit_id, start)
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
@@ -158,13 +163,11 @@ class JudgeUnits:
         self._begun[unit.unit_id] = time.monotonic()
         logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
 
-    def _judge_again(self, unit: Unit, table: pa.Table) -> list[Judgment]:
+    def _judge_again(self, unit: Unit, table: pa.Table, redo: Redo) -> list[Judgment]:
         """The judgments of a committed unit, with those that the redo selects made anew."""
         committed = read_judgments(self._output, unit)
         before = parse_judgments(committed)
-        if self._spec.redo is None or self._spec.redo.generation <= read_generation(committed.schema.metadata):
-            return before  # judged again already: the replica died before it could say so
-        selected = select_rows(committed, self._spec.redo.where)
+        selected = select_rows(committed, redo.where)
         rows = begin_again(read_pairs(table), before)
         return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
 

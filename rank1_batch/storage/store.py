@@ -61,14 +61,20 @@ class Store(NamedTuple):
         return f"{self.root}/{path}" if path else self.root
 
 
+def make_absolute(url: str) -> str:
+    """A URL as it is; a local path from the root, since other processes have other current folders."""
+    return url if "://" in url else os.path.normpath(Path(url).expanduser().absolute())
+
+
 def open_store(url: str) -> Store:
     """The store behind a URL or a local path. Raises SettingsError for a protocol we cannot serve."""
+    url = make_absolute(url)
     protocol = url.partition("://")[0] if "://" in url else "file"
     # s3fs keeps listings: without this, files put by another process stay unseen.
     options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False}
     options |= s3_options() if protocol in S3_PROTOCOLS else {}
     try:
-        fs, root = fsspec.core.url_to_fs(str(Path(url).expanduser()) if protocol == "file" else url, **options)
+        fs, root = fsspec.core.url_to_fs(url, **options)
     except (ImportError, ValueError) as error:
         extra = MISSING_EXTRAS.get(protocol)
         hint = f": install rank1-batch[{extra}]" if extra else ""
@@ -177,6 +183,27 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
     return True
 
 
+def replace_bytes(store: Store, path: str, data: bytes, identity: str) -> bool:
+    """Put a file in place of the one with this identity: False where it is another one by now, or gone.
+
+    S3 compares and puts in one step (`If-Match`). Elsewhere the file is looked at right before it is replaced.
+    """
+    before = count_retries()
+    try:
+        if _is_s3(store):
+            # Ceph wants the tag without quotes, and others take it so.
+            ask(store, path, lambda: _replace_on_s3(store, path, data, identity))
+            return True
+    except FileExistsError:
+        # An earlier try may have been done, and only its answer lost.
+        return count_retries() > before and read_bytes(store, path) == data
+    found = stat_file(store, path)
+    if found is None or found.identity != identity:
+        return False
+    write_bytes(store, path, data)
+    return True
+
+
 def delete_file(store: Store, path: str) -> None:
     """Remove a file, if it is there."""
     ask(store, path, lambda: _or_none(store.fs.rm_file, store.locate(path)))
@@ -190,6 +217,22 @@ def _create(store: Store, path: str, data: bytes) -> None:
         if error_code(error) == "PreconditionFailed":
             raise FileExistsError(path) from error
         raise
+
+
+def _replace_on_s3(store: Store, path: str, data: bytes, identity: str) -> None:
+    """Raises FileExistsError where another file is there by now, or none."""
+    try:
+        store.fs.pipe_file(store.locate(path), data, IfMatch=identity)
+    except FileNotFoundError as error:
+        raise FileExistsError(path) from error
+    except OSError as error:
+        if error_code(error) == "PreconditionFailed":
+            raise FileExistsError(path) from error
+        raise
+
+
+def _is_s3(store: Store) -> bool:
+    return any(protocol in S3_PROTOCOLS for protocol in (store.fs.protocol, *store.fs.protocol))
 
 
 def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[Info]]:

@@ -2,7 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from rank1_batch.storage.store import create_bytes, list_files, open_store, read_bytes, stat_file, write_bytes
+from rank1_batch.storage.store import (
+    create_bytes,
+    list_files,
+    open_store,
+    read_bytes,
+    replace_bytes,
+    stat_file,
+    write_bytes,
+)
 
 
 def test_of_many_who_create_an_object_one_wins(bucket: str) -> None:
@@ -22,3 +30,16 @@ def test_what_another_process_put_is_seen_at_once(bucket: str) -> None:
     write_bytes(theirs, "judgments/a.parquet", b"b")
     assert stat_file(ours, "judgments/a.parquet") != stat_file(ours, "judgments/b.parquet")
     assert read_bytes(ours, "judgments/b.parquet") is None
+
+
+def test_an_object_is_replaced_only_where_it_is_still_the_one_that_was_seen(bucket: str) -> None:
+    store = open_store(f"{bucket}/replaced")
+    assert not replace_bytes(store, "a", b"old", "0" * 32)
+    write_bytes(store, "a", b"first")
+    seen = stat_file(store, "a")
+    assert seen is not None
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(lambda number: replace_bytes(store, "a", b"%d" % number, seen.identity), range(16)))
+    assert won.count(True) == 1
+    assert read_bytes(store, "a") == b"%d" % won.index(True)
+    assert not replace_bytes(store, "a", b"late", seen.identity)

@@ -17,12 +17,21 @@ from rank1_batch.columns import ROW
 from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.jobs.redo.settings import RedoConfig
 from rank1_batch.jobs.rerank.job import Outcome, finish, hold_cluster, hold_output, judge
+from rank1_batch.jobs.rerank.summary import Judged
 from rank1_batch.jobs.rerank.work import Work
 from rank1_batch.output.claims import as_written, check_same, read_claim
 from rank1_batch.output.commits import committed_units, count_committed, read_generation
 from rank1_batch.output.deaths import clear_deaths
 from rank1_batch.output.fingerprint import RERANK, build_fingerprint
-from rank1_batch.output.generations import Redo, find_columns, read_generations, select_rows, write_generations
+from rank1_batch.output.generations import (
+    Redo,
+    check_redo_finished,
+    find_columns,
+    find_unfinished,
+    read_generations,
+    select_rows,
+    write_generations,
+)
 from rank1_batch.output.judgments import read_judgments
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.plan import read_first_stages, read_plan
@@ -35,22 +44,28 @@ PARALLEL_READS = 8
 
 
 def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
-    """Judge again what `where` selects; None where it selects nothing."""
-    work, rows = _plan(config)
-    if work.redo is None or not rows:
-        return None
-    tell(console, f"generation {work.redo.generation}: {rows} rows of {len(work.pending)} units where {config.where}")
-    pending = {unit.unit_id for unit in work.pending}
-    before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
-    with hold_cluster(work, config, console), hold_output(work, config, console) as lease:
-        _begin(work, config)
-        judged = judge(work, config, console, before, lease)
-        _end(work.output)
-        return finish(work, judged, config)
+    """Judge again what `where` selects; None where it selects nothing, and no redo is left to be finished."""
+    output = open_store(config.output.path)
+    _check_finished(output)
+    # Planned only while no other run adds files: they would be left out of the ranking.
+    with hold_output(output, config, console) as lease:
+        work, redo, rows = _plan(config)
+        if not rows and find_unfinished(read_generations(output)) is None:
+            return None
+        tell(console, f"generation {redo.generation}: {rows} rows of {len(work.pending)} units where {config.where}")
+        pending = {unit.unit_id for unit in work.pending}
+        before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending])
+        with hold_cluster(work, config, console):
+            _begin(work, redo, config)
+            judged = judge(work, config, console, before, lease) if work.pending else Judged()
+            outcome = finish(work, judged, config)
+            # After the ranking: a redo that was killed before is finished by the same command.
+            _end(output)
+            return outcome
 
 
-def _plan(config: RedoConfig) -> tuple[Work, int]:
-    """The units that hold rows to judge again, as what is pending, and how many such rows there are."""
+def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
+    """The units that hold rows to judge again, as what is pending; the redo; and how many such rows there are."""
     start = time.monotonic()
     output = open_store(config.output.path)
     units = _check_finished(output)
@@ -64,7 +79,7 @@ def _plan(config: RedoConfig) -> tuple[Work, int]:
     pending = [unit for unit, count in zip(units, counts, strict=True) if count]
     plan_s = time.monotonic() - start
     work = Work(source.url, output, units, units, pending, [], read_first_stages(output), plan_s, redo=redo)
-    return work, sum(counts)
+    return work, redo, sum(counts)
 
 
 def _check_finished(output: Store) -> list[Unit]:
@@ -95,15 +110,12 @@ def _find_generation(output: Store, config: RedoConfig) -> int:
     Raises RefusedError where another redo was begun and not finished.
     """
     generations = read_generations(output)
-    last = generations[-1] if generations else None
-    if last is None or last["finished_at"] is not None:
+    last = find_unfinished(generations)
+    if last is None:
         return len(generations) + 1
     asked = _describe(config)
     if {name: last[name] for name in asked} != asked:
-        raise RefusedError(
-            f"{output.url}: another redo was begun and not finished: where={last['where']!r}, "
-            f"policy {last['policy']}. Finish it first, with the same command."
-        )
+        check_redo_finished(output)
     return len(generations)
 
 
@@ -115,11 +127,11 @@ def _count_selected(output: Store, unit: Unit, columns: list[str], redo: Redo) -
     return len(select_rows(table, redo.where))
 
 
-def _begin(work: Work, config: RedoConfig) -> None:
-    """Write down what is being done, unless it is being gone on with."""
+def _begin(work: Work, redo: Redo, config: RedoConfig) -> None:
+    """Write down what is being done, unless this continues it."""
     delete_file(work.output, SUCCESS_PATH)
     generations = read_generations(work.output)
-    if work.redo is not None and len(generations) < work.redo.generation:
+    if len(generations) < redo.generation:
         # A unit over which engines died gets new chances.
         clear_deaths(work.output, [unit.unit_id for unit in work.pending])
         begun = {**_describe(config), "started_at": time.time(), "finished_at": None}

@@ -56,7 +56,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
     before = count_before(work, config)
-    with hold_cluster(work, config, console), hold_output(work, config, console) as lease:
+    with hold_cluster(work, config, console), hold_output(work.output, config, console) as lease:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
@@ -78,9 +78,9 @@ def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator
 
 
 @contextmanager
-def hold_output(work: Work, config: RerankConfig, console: Console) -> Iterator[HeldLease]:
+def hold_output(output: Store, config: RerankConfig, console: Console) -> Iterator[HeldLease]:
     """The lease of the output. Raises RefusedError where another run is at work on it."""
-    with hold_lease(work.output, lambda text: tell(console, text), takeover=config.run.takeover) as lease:
+    with hold_lease(output, lambda text: tell(console, text), takeover=config.run.takeover) as lease:
         yield lease
 
 

@@ -12,7 +12,7 @@ from rank1_batch.jobs.rerank.planning import plan_units
 from rank1_batch.output.commits import committed_units, count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output
-from rank1_batch.output.generations import Redo
+from rank1_batch.output.generations import Redo, check_redo_finished
 from rank1_batch.output.layout import SUCCESS_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
 from rank1_batch.output.recorded import record_settings
@@ -65,6 +65,7 @@ def find_work(config: RerankConfig) -> Work:
     plan = plan_units(source, files, config.input, planned)
     fingerprint = build_fingerprint(config)
     check_output(output, fingerprint, fresh=config.run.fresh)
+    check_redo_finished(output)
     golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
     known = read_first_stages(output)
     first_stages = [*known, *(found for found in plan.first_stages if found not in known)]

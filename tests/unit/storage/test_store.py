@@ -19,6 +19,7 @@ from rank1_batch.storage.store import (
     open_store,
     read_bytes,
     read_ranges,
+    replace_bytes,
     stat_file,
     write_bytes,
     write_file,
@@ -320,3 +321,20 @@ def test_who_created_a_file_knows_it_also_where_the_answer_was_lost(there: bytes
     with stamina.set_testing(True, attempts=6):
         assert create_bytes(store, "x", b"mine") is (there is None)
     assert read_bytes(store, "x") == (there or b"mine")
+
+
+def test_a_file_is_replaced_only_where_it_is_still_the_one_that_was_seen(store: Store, tmp_path: Path) -> None:
+    assert not replace_bytes(store, "x", b"new", "5-1.0")
+    write_bytes(store, "x", b"first")
+    seen = stat_file(store, "x")
+    assert seen is not None
+    assert replace_bytes(store, "x", b"second one", seen.identity)
+    assert not replace_bytes(store, "x", b"third", seen.identity)
+    assert read_bytes(store, "x") == b"second one"
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_local_path_is_absolute_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Replicas run in folders of their own."""
+    monkeypatch.chdir(tmp_path)
+    assert open_store("judged/../out").url == str(tmp_path / "out")

@@ -1,0 +1,114 @@
+"""Redo without Ray: what a killed redo left behind, and the same command after it."""
+
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from rank1_batch.cli.compose import load_settings
+from rank1_batch.errors import RefusedError
+from rank1_batch.jobs.redo.job import run_redo
+from rank1_batch.jobs.redo.settings import RedoConfig
+from rank1_batch.jobs.rerank.job import run_rerank
+from rank1_batch.output.commits import commit_unit, read_generation
+from rank1_batch.output.counts import count_judgments
+from rank1_batch.output.generations import read_generations, write_generations
+from rank1_batch.output.judgments import parse_judgments, read_judgments
+from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
+from rank1_batch.output.lease import LEASE_PATH, hold_lease
+from rank1_batch.output.plan import read_plan
+from rank1_batch.output.recorded import restore_settings
+from rank1_batch.output.summary import read_summary
+from rank1_batch.settings import RerankConfig, check_config
+from rank1_batch.storage.store import Store, delete_file, list_files, open_store
+from tests.support.scripted import judge_here
+from tests.support.tiny_model import tiny_pairs
+
+WHERE = "finish = 'closed'"
+SILENT = Console(file=io.StringIO())
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> RerankConfig:
+    (tmp_path / "pairs").mkdir()
+    pq.write_table(tiny_pairs(20), tmp_path / "pairs" / "part-0.parquet")
+    places = [f"input.path={tmp_path / 'pairs'}", f"output.path={tmp_path / 'judged'}"]
+    settings = ["engine.args.seconds_per_token=0", "input.columns.query_id=query_id", "input.unit_rows=5"]
+    config = judge_here(*places, *settings, "policy.max_thinking_tokens=60")
+    run_rerank(config, SILENT)  # nothing is left to judge: it ranks
+    return config
+
+
+def redo_settings(config: RerankConfig, *settings: str) -> RedoConfig:
+    typed = [f"output.path={config.output.path}", f'where="{WHERE}"', "policy.max_thinking_tokens=400", *settings]
+    return load_settings(typed, "redo", RedoConfig, check_config, restore_settings)
+
+
+def leave_as_if_killed_while_ranking(store: Store, config: RedoConfig) -> int:
+    """What a redo leaves that is killed after its last unit: all units put, none of it ranked; how many there are."""
+    units = read_plan(store)
+    policy = {"kind": str(config.policy.kind), "max_thinking_tokens": config.policy.max_thinking_tokens}
+    write_generations(
+        store, [{"where": config.where, "policy": policy, "started_at": 1.0, "finished_at": None}]
+    )  # fmt: skip
+    delete_file(store, SUCCESS_PATH)
+    for unit in units:
+        table = read_judgments(store, unit)
+        changed = [row._replace(score=0.5) if row.score is not None else row for row in parse_judgments(table)]
+        table = table.set_column(table.schema.get_field_index("score"), "score", [[row.score for row in changed]])
+        commit_unit(store, unit, table, count_judgments(changed), generation=1)
+    return len(units)
+
+
+def test_a_redo_that_was_killed_after_its_last_unit_is_finished_by_the_same_command(judged: RerankConfig) -> None:
+    config = redo_settings(judged)
+    store = open_store(judged.output.path)
+    leave_as_if_killed_while_ranking(store, config)
+    outcome = run_redo(config, SILENT)
+    assert outcome is not None
+    assert outcome.exit_code == 0
+    assert SUCCESS_PATH in [file.path for file in list_files(store)]
+    ranks = pq.read_table(Path(judged.output.path) / "ranking")
+    assert set(ranks["score"].to_pylist()) == {0.5}
+    assert read_generations(store)[-1]["finished_at"] is not None
+    assert run_redo(redo_settings(judged, "where=\"finish = 'error' and score > 2\""), SILENT) is None
+
+
+def test_rerank_does_not_call_an_output_done_whose_redo_is_not(judged: RerankConfig) -> None:
+    store = open_store(judged.output.path)
+    leave_as_if_killed_while_ranking(store, redo_settings(judged))
+    with pytest.raises(RefusedError, match=r"a redo .*not finished(.|\n)*where=finish = 'closed'"):
+        run_rerank(judged, SILENT)
+    assert SUCCESS_PATH not in [file.path for file in list_files(store)]
+
+
+def test_a_redo_plans_only_while_it_holds_the_output(judged: RerankConfig) -> None:
+    """Files that another run adds meanwhile would be left out of its ranking."""
+    store = open_store(judged.output.path)
+    with hold_lease(store, lambda _: None, takeover=False), pytest.raises(RefusedError, match="another run"):
+        run_redo(redo_settings(judged), SILENT)
+    assert run_redo(redo_settings(judged, "where=\"finish = 'error'\""), SILENT) is None
+    assert LEASE_PATH not in [file.path for file in list_files(store)]
+
+
+def test_a_later_generation_is_never_put_over(judged: RerankConfig) -> None:
+    store = open_store(judged.output.path)
+    unit = read_plan(store)[0]
+    table = read_judgments(store, unit)
+    counts = count_judgments(parse_judgments(table))
+    assert commit_unit(store, unit, table, counts, generation=2)
+    assert not commit_unit(store, unit, table, counts, generation=1)
+    path = Path(judged.output.path) / judgments_path(unit.unit_id)
+    assert read_generation(pq.read_metadata(path).metadata) == 2
+
+
+def test_a_redo_has_the_settings_of_the_run(judged: RerankConfig) -> None:
+    config = redo_settings(judged)
+    assert config.engine.args == {"seconds_per_token": 0}
+    assert config.input.columns == {"query_id": "query_id"}
+    assert config.policy.max_thinking_tokens == 400
+    summary = read_summary(open_store(judged.output.path))
+    assert summary is not None
+    assert summary.counts.closed > 0
