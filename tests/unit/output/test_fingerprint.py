@@ -123,7 +123,7 @@ def test_a_setting_that_only_one_of_both_has_differs() -> None:
         "model.quantization=awq",
         "model.max_model_len=12000",
         "prompt.version=2",
-        "prompt.dataset_prompt='Claim: FILL_QUERY_HERE'",
+        "prompt.dataset_prompt=Claim: FILL_QUERY_HERE",
         "policy=no_think",
         "policy.max_thinking_tokens=7",
         "input.columns={passage: body}",
