@@ -6,7 +6,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from rank1_batch.cli.compose import list_choices
+from rank1_batch.cli.choices import list_choices
 from rank1_batch.columns import UNIT_ID
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.judgments import build_judgments

@@ -9,7 +9,8 @@ from typing import NamedTuple, NoReturn, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rank1_batch.cli.compose import compose_settings, list_choices, load_settings
+from rank1_batch.cli.choices import list_choices
+from rank1_batch.cli.compose import compose_settings, load_settings
 from rank1_batch.errors import Rank1BatchError
 
 INTERRUPTED = 130

@@ -6,10 +6,10 @@ a file under `conf/`, or a user's own YAML file anywhere: `prompt=my/prompt.yaml
 """
 
 import contextlib
-import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypeVar, get_origin
 
@@ -20,6 +20,8 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from rank1_batch.cli.choices import find_conf_folder, list_choices
+from rank1_batch.cli.typed import Typed, escape_text, read_member, read_typed, suggest
 from rank1_batch.errors import SettingsError
 
 T = TypeVar("T")
@@ -42,7 +44,8 @@ def load_settings(
     """
     config = compose_settings(overrides, job, schema)
     if restore is not None:
-        config = restore(config, overrides)
+        # Again, as OmegaConf reads a text with ${ in it as a reference when it is copied.
+        config = _put_texts(restore(config, overrides), read_typed(overrides, schema), schema)
     with _naming_own_files(overrides):
         settings = _build_settings(config, schema)
         if not isinstance(settings, schema):
@@ -54,28 +57,17 @@ def load_settings(
 
 
 def compose_settings(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
-    """The composed settings before they are checked. Raises SettingsError for a key or choice that is not there."""
+    """The composed settings before they are checked. Raises SettingsError for a word, key or choice that is wrong."""
     ConfigStore.instance().store(name=f"{job}_schema", node=schema)
-    _store_own_files(overrides)
+    typed = read_typed(overrides, schema)
+    _store_own_files(overrides, schema)
     with _naming_own_files(overrides):
-        config = _compose([_hydra_override(text, schema) for text in overrides], job, schema)
+        config = _compose([_hydra_override(text, schema) for text in typed.words], job, schema)
         # A plus sign adds a key that no dataclass has, and nothing would ever read it.
         unknown = [_explain_key(key, schema) for key in _find_unknown_keys(config, schema)]
         if unknown:
             raise SettingsError(unknown)
-        return config
-
-
-def find_conf_folder() -> Path:
-    """The folder of choices: beside the package in a checkout, inside it when installed."""
-    package = Path(__file__).parents[1]
-    return next(folder for folder in (package.parent / "conf", package / "conf") if folder.is_dir())
-
-
-def list_choices() -> dict[str, list[str]]:
-    """The groups under `conf/` and the choices of each."""
-    groups = sorted(folder for folder in find_conf_folder().iterdir() if folder.is_dir())
-    return {group.name: sorted(file.stem for file in group.glob("*.yaml")) for group in groups}
+        return _put_texts(config, typed, schema)
 
 
 def _compose(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfig:
@@ -84,6 +76,16 @@ def _compose(overrides: Sequence[str], job: str, schema: type[Any]) -> DictConfi
             return compose(job, overrides=list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise SettingsError([_explain(error, schema)]) from error
+
+
+def _put_texts(config: DictConfig, typed: Typed, schema: type[Any]) -> DictConfig:
+    """The settings with texts as they were typed."""
+    try:
+        for key, text in typed.texts:
+            OmegaConf.update(config, key, escape_text(text), merge=False, force_add=True)
+    except OmegaConfBaseException as error:
+        raise SettingsError([_explain(error, schema)]) from error
+    return config
 
 
 def _build_settings(config: DictConfig, schema: type[Any]) -> Any:
@@ -104,7 +106,7 @@ def _find_own_files(overrides: Sequence[str]) -> dict[str, Path]:
     return {group: Path(path) for group, _, path in named if group in groups and path.endswith((".yaml", ".yml"))}
 
 
-def _store_own_files(overrides: Sequence[str]) -> None:
+def _store_own_files(overrides: Sequence[str], schema: type[Any]) -> None:
     """Hand a user's own files to Hydra. Raises SettingsError with what is wrong with each."""
     problems = []
     for group, path in _find_own_files(overrides).items():
@@ -114,11 +116,19 @@ def _store_own_files(overrides: Sequence[str]) -> None:
             problems.append(f"{group}={path}: cannot be read: {' '.join(str(error).split())}")
             continue
         if isinstance(node, dict):
-            ConfigStore.instance().store(group=group, name=OWN_CHOICE, node=node)
+            ConfigStore.instance().store(group=group, name=OWN_CHOICE, node=_name_members(node, group, schema))
         else:
             problems.append(f"{group}={path}: must hold settings, one a line, as the files in conf/{group} do")
     if problems:
         raise SettingsError(problems)
+
+
+def _name_members(node: dict[str, Any], group: str, schema: type[Any]) -> dict[str, Any]:
+    """A choice whose enumerations OmegaConf knows, by their names alone."""
+    groups = _groups(schema)
+    kinds = {each.name: each.type for each in fields(groups[group])} if group in groups else {}
+    enums = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Enum)}
+    return {**node, **{name: read_member(kind, str(node[name])) for name, kind in enums.items() if name in node}}
 
 
 @contextlib.contextmanager
@@ -175,9 +185,9 @@ def _explain(error: Exception, schema: type[Any]) -> str:
     choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if choice and choice[1] in list_choices():
         names = list_choices()[choice[1]]
-        return f"{choice[1]}={choice[2]}: no such choice{_nearest(choice[2], names)}; there are {', '.join(names)}"
+        return f"{choice[1]}={choice[2]}: no such choice{suggest(choice[2], names)}; there are {', '.join(names)}"
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read; quote a value that has = , or spaces in it: 'key=\"a=b\"'"
+        return f"{error.override}: cannot be read; put quotes around a value with = , or blanks: 'key=\"a=b\"'"
     full = re.search(r"full_key: (\S+)", text)
     if full and re.search(r"Key '[^']+' (?:is )?not in", text):
         return _explain_key(full[1], schema)
@@ -187,12 +197,7 @@ def _explain(error: Exception, schema: type[Any]) -> str:
 
 
 def _explain_key(key: str, schema: type[Any]) -> str:
-    return f"{key}: no such setting{_nearest(key.rpartition('.')[2], _all_keys(schema))}"
-
-
-def _nearest(word: str, words: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, words, n=1)
-    return f", did you mean {close[0]}?" if close else ""
+    return f"{key}: no such setting{suggest(key.rpartition('.')[2], _all_keys(schema))}"
 
 
 def _all_keys(schema: type[Any]) -> list[str]:

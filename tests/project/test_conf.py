@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rank1_batch.cli.compose import find_conf_folder, list_choices
+from rank1_batch.cli.choices import find_conf_folder, list_choices
 from rank1_batch.errors import SettingsError
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.settings import PromptConfig, load_config
@@ -180,7 +180,7 @@ def test_settings_that_contradict_each_other_are_told_together() -> None:
     ("override", "key", "expected"),
     [
         ("model.max_model_len=long", "model.max_model_len", "Integer"),
-        ("policy.kind=SHORT", "policy.kind", "NO_THINK"),
+        ("policy.kind=short", "policy.kind", "one of full, no_think"),
         ("run.fresh=perhaps", "run.fresh", "bool"),
     ],
 )
@@ -197,9 +197,3 @@ def test_columns_and_the_engines_own_options_take_new_names_without_ado() -> Non
         {"seed": 7},
         {"A": "b"},
     )
-
-
-def test_a_path_with_an_equals_sign_is_named_with_the_way_to_quote_it() -> None:
-    (problem,) = problems_of("input.path=s3://bucket/day=1", "output.path=judged")
-    assert "input.path=s3://bucket/day=1" in problem
-    assert "quote" in problem

@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 
 from rank1_batch.__main__ import JOBS, WRONG_USE, run
-from rank1_batch.cli.compose import find_conf_folder
+from rank1_batch.cli.choices import find_conf_folder
 from tests.support.paths import ROOT
 
 

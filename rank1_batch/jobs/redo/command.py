@@ -1,4 +1,4 @@
-"""Moved here."""
+"""The command line of `jobs.redo`: a condition for rows and settings in, a table and an exit code out."""
 
 from collections.abc import Sequence
 
@@ -29,15 +29,7 @@ JOB = Job("redo", USAGE, ("engine", "policy"), restore_settings)
 
 def main(argv: Sequence[str]) -> int:
     """Run `jobs.redo` with these arguments; the exit code."""
-    return run_command(JOB, [_quote_where(argument) for argument in argv], RedoConfig, check_config, redo)
-
-
-def _quote_where(argument: str) -> str:
-    """A condition in Hydra's quotes: it has blanks and = in it."""
-    key, _, value = argument.partition("=")
-    if key != "where" or value.startswith('"'):
-        return argument
-    return 'where="' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return run_command(JOB, argv, RedoConfig, check_config, redo)
 
 
 def redo(config: RedoConfig, console: Console) -> int:

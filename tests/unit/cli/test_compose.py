@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from rank1_batch.cli.compose import find_conf_folder, list_choices, load_settings
+from rank1_batch.cli.choices import find_conf_folder, list_choices
+from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import SettingsError
 from rank1_batch.settings import RerankConfig, load_config
 

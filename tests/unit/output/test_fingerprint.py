@@ -42,7 +42,7 @@ def test_a_fresh_start_wants_an_empty_place(store: Store) -> None:
         "model.quantization=awq",
         "model.max_model_len=12000",
         "prompt.version=2",
-        "prompt.dataset_prompt='Claim: FILL_QUERY_HERE'",
+        "prompt.dataset_prompt=Claim: FILL_QUERY_HERE",
         "policy=no_think",
         "policy.max_thinking_tokens=7",
         "input.columns={passage: body}",

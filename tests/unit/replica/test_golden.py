@@ -155,7 +155,7 @@ def test_a_set_is_not_written_over(tmp_path: Path) -> None:
     [
         (("model.name=other/model-2",), "model.name: 'model' there, 'model-2' now"),
         (("prompt.version=2",), "prompt.version: 1 there, 2 now"),
-        (("prompt.dataset_prompt='Claim: FILL_QUERY_HERE'",), "prompt.dataset_prompt: None there"),
+        (("prompt.dataset_prompt=Claim: FILL_QUERY_HERE",), "prompt.dataset_prompt: None there"),
         (("policy=no_think",), "policy.kind: 'full' there, 'no_think' now"),
     ],
 )
