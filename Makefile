@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup model demo test check lock clean
+.PHONY: help setup model demo docs test check lock clean
 
 PY := .venv/bin/python
 
@@ -18,7 +18,10 @@ demo: ## judge a small data set with a toy model, on this machine
 	@$(MAKE) --no-print-directory model
 	@$(PY) examples/demo.py $(ARGS)
 
-test: check model ## all checks, then all tests
+docs: setup ## build the site of docs/ into site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+
+test: check docs model ## all checks, then all tests
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup ## lint, format, types, layers
@@ -31,5 +34,5 @@ lock: ## resolve the locked packages again
 	@tools/setup.sh lock
 
 clean: ## remove what make and the tools made here
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -77,7 +77,7 @@ install() {
 # Names and versions only, for every supported Python: a lock must not tie anyone to an address.
 resolve() {
   cp $lock $lock.new
-  uv_pip compile pyproject.toml --extra cpu --extra gcs --extra demo --extra datasets --extra labels --extra dev \
+  uv_pip compile pyproject.toml --extra cpu --extra gcs --extra demo --extra datasets --extra labels --extra docs --extra dev \
     --overrides $overrides --universal --python-version 3.11 "${torch_source[@]}" \
     --no-annotate --no-header --no-emit-index-url --no-emit-find-links "${@}" -o $lock.new
   # what the overrides drop is still listed, with a marker that never holds

@@ -25,6 +25,17 @@ COMMANDS = sorted(
 
 LINKS = sorted({(page, link) for page in PAGES for link in re.findall(r"\]\((?!http)([^)\s]+)\)", TEXTS[page])})
 
+FILES = sorted(
+    {
+        name
+        for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for name in re.findall(r"`([a-z_]+/[\w/]+\.(?:py|yaml))`", TEXTS[page])
+    }
+)
+"""What stands in code marks and looks like a file of this repository."""
+
+OF_A_USER = {"my/prompt.yaml"}
+
 PATHS = ["input.path=s3://bucket/pairs", "output.path=s3://bucket/judged"]
 
 
@@ -48,9 +59,9 @@ def test_a_link_leads_somewhere(page: Path, link: str) -> None:
     assert not anchor or anchor in list_anchors(target)
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(deploy/[^`]+)`", TEXTS[ROOT / "README.md"]))))
-def test_a_file_that_the_readme_names_is_there(path: str) -> None:
-    assert (ROOT / path).exists()
+@pytest.mark.parametrize("name", [name for name in FILES if name not in OF_A_USER])
+def test_a_file_of_this_repository_that_a_page_names_is_there(name: str) -> None:
+    assert any((ROOT / folder / name).exists() for folder in ("", "rank1_batch", "tests"))
 
 
 def list_anchors(page: Path) -> set[str]:
