@@ -83,9 +83,12 @@ def stream_units(
     # No more for one than its share: the first to be loaded would take all units of a small job.
     share = -(-len(tasks) // replicas)
     in_flight = min(tasks_in_flight(engine.max_num_seqs, max(map(_count_pairs, tasks))), share)
+    most = min(replicas, len(tasks))  # one without a task would only be loaded
+    _grow_at_once(most)
     pool = ActorPoolStrategy(
-        min_size=cluster.replicas,
-        max_size=replicas,
+        min_size=min(cluster.replicas, most),
+        max_size=most,
+        initial_size=most,
         max_concurrent_calls_per_actor=in_flight,
         max_tasks_in_flight_per_actor=in_flight + 1,
         enable_true_multi_threading=True,
@@ -109,6 +112,18 @@ def stream_units(
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
     finally:
         rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
+
+
+def _grow_at_once(most: int) -> None:
+    """Let Ray Data start every replica for which the cluster has room, at the start of a job and whenever room comes.
+
+    Its pool grows when tasks in flight are at least this share of those that its actors, also ones that still load,
+    work on at once (Ray 2.60, `default_actor_autoscaler.py`). By default this is 1.75, and there are never so many
+    here; with 1, each replica would wait until the one before it has loaded. Initial actors that the cluster has no
+    room for are taken back by the same pool, and so are idle ones when no task is left.
+    """
+    context = ray.data.DataContext.get_current()
+    context.autoscaling_config.actor_pool_util_upscaling_threshold = 1 / most
 
 
 def _spare_collector() -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.nodes import BUCKET, Cluster, Node, run_cluster
+from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
 
 SCRIPTED = ["model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150"]
@@ -55,3 +56,17 @@ def test_nodes_that_share_only_an_s3_server_judge_together(cluster: Cluster, tmp
     assert (summary["rows"], summary["errors"], summary["this_run"]["nodes"]) == (600, 0, 2)
     hosts = [name.partition("@")[2] for name in summary["this_run"]["replicas"]]
     assert sorted(hosts) == ["node1", "node2"]
+
+
+def test_a_job_uses_a_node_that_is_added_while_it_works(cluster: Cluster, tmp_path: Path) -> None:
+    driver = cluster.add_node(share=[tmp_path])
+    judged = tmp_path / "judged"
+    places = [f"input.path={tmp_path}/pairs", f"output.path={judged}", "input.unit_rows=10"]
+    slow = ["engine.max_num_seqs=8", "engine.args.seconds_per_row=0.7"]  # 600 rows: 45 s for one replica
+    job = start_job(driver, cluster, *places, *slow, "cluster.max_replicas=8")
+    wait_for(lambda: list(judged.glob("judgments/*.parquet")), "nothing was judged", JOB_LIMIT_S)
+    cluster.add_node(share=[tmp_path])
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    replicas = read_summary(judged)["this_run"]["replicas"]
+    assert sorted(name.partition("@")[2] for name in replicas) == ["node1", "node2"]
