@@ -94,7 +94,9 @@ def describe_quality(found: Comparison) -> str:
 
 
 def _query_table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title=f"\n{escape(rows[0][QUERY])}", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=f"\n{escape(rows[0][QUERY])}", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
     for name in ("rank", "was", "score", "label"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passage, and the reasoning about it")

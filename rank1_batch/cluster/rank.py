@@ -9,7 +9,7 @@ import ray
 
 from rank1_batch.columns import QUERY_ID
 from rank1_batch.errors import Rank1BatchError, ReplicaError
-from rank1_batch.output.ranking import COLUMNS, RankedBucket, rank_bucket
+from rank1_batch.output.ranking import COLUMNS, RankedBucket, Seen, rank_bucket
 from rank1_batch.storage.buckets import find_buckets
 from rank1_batch.storage.parquet import read_tables
 from rank1_batch.storage.store import Store, open_store
@@ -21,7 +21,7 @@ FILES_A_TASK = 64
 RANKED = pa.schema([(BUCKET, pa.int64()), ("queries", pa.int64()), ("rows", pa.int64()), ("run", pa.large_binary())])
 
 
-def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:
+def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
     """As `rank_here`, with the same bytes written, by the Ray that this process is connected to.
 
     Raises what a node found wrong with the store, and ReplicaError where the nodes failed.
@@ -36,7 +36,7 @@ def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int) -> Iterato
 
     def rank_group(rows: Any) -> pa.Table:
         """All rows of a bucket → a RankedBucket as the only row."""
-        ranked = rank_bucket(open_store(url), int(rows[BUCKET][0].as_py()), rows.select(COLUMNS))
+        ranked = rank_bucket(open_store(url), int(rows[BUCKET][0].as_py()), rows.select(COLUMNS), seen)
         return pa.Table.from_pylist([ranked._asdict()], RANKED)
 
     tasks = [[*paths[start : start + FILES_A_TASK]] for start in range(0, len(paths), FILES_A_TASK)]

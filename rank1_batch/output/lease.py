@@ -85,6 +85,7 @@ class HeldLease:
         self._wake = threading.Event()
         self._ended = False
         self.stopping = False
+        self.lost = False
         self.lost_to: Lease | None = None
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
@@ -99,6 +100,17 @@ class HeldLease:
         self.stopping = True
         self._wake.set()
 
+    def check(self) -> None:
+        """Raises RefusedError where this run no longer holds the output. A paused run may wake up after another one."""
+        self._look()
+        if self.lost:
+            raise self.refusal()
+
+    def refusal(self) -> RefusedError:
+        """What to say of the other run."""
+        other = f": {self.lost_to.holder()}" if self.lost_to else " and has ended since"
+        return RefusedError(f"{self._store.url}: another run took over{other}. What this run judged is kept.")
+
     def release(self) -> None:
         """Give the output free, unless another run took it."""
         self._ended = True
@@ -109,7 +121,7 @@ class HeldLease:
             delete_file(self._store, LEASE_PATH)
 
     def _keep(self) -> None:
-        while not self._ended and self.lost_to is None:
+        while not self._ended and not self.lost:
             self._wake.clear()
             # A store that is away: the next renewal tries again, and the run itself tells.
             with contextlib.suppress(Rank1BatchError):
@@ -117,10 +129,15 @@ class HeldLease:
             if not self._ended:
                 self._wake.wait(self._renew_s)
 
-    def _renew(self) -> None:
+    def _look(self) -> None:
+        """Find out whether the lease is still this run's. One that is gone was another run's before."""
         found = read_lease(self._store)
-        if found is not None and found.run_id not in (self.run_id, self._displaced):
-            self.lost_to = found
+        if found is None or found.run_id not in (self.run_id, self._displaced):
+            self.lost_to, self.lost = found, True
+
+    def _renew(self) -> None:
+        self._look()
+        if self.lost:
             return
         state = LeaseState.STOPPING if self.stopping else LeaseState.RUNNING
         write_bytes(self._store, LEASE_PATH, _to_json(self._lease._replace(renewed_at=time.time(), state=state)))

@@ -11,7 +11,7 @@ from rank1_batch.output.layout import FIRST_STAGES_PATH, PLAN_PATH
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.parquet import to_parquet
-from rank1_batch.storage.store import Store, read_bytes, write_bytes
+from rank1_batch.storage.store import FileInfo, Store, put_over, read_bytes
 
 
 def read_plan(store: Store) -> list[Unit]:
@@ -25,10 +25,13 @@ def read_plan(store: Store) -> list[Unit]:
         raise BadFileError(f"{store.url}/{PLAN_PATH} is damaged: {error}") from error
 
 
-def write_plan(store: Store, units: Sequence[Unit]) -> None:
-    """Put the whole plan, in place of an earlier and shorter one."""
+def write_plan(store: Store, units: Sequence[Unit], before: FileInfo | None = None) -> None:
+    """Put the whole plan, in place of the shorter one that was there `before` (None: there was none).
+
+    Raises RefusedError where another run has put another plan there since.
+    """
     columns = {name: [getattr(unit, name) for unit in units] for name in Unit._fields}
-    write_bytes(store, PLAN_PATH, to_parquet(pa.table(columns)))
+    put_over(store, PLAN_PATH, to_parquet(pa.table(columns)), {PLAN_PATH: before.identity} if before else {})
 
 
 def read_first_stages(store: Store) -> list[Any]:

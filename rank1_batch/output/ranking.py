@@ -7,7 +7,7 @@ in memory: on this machine's disk, or by all nodes of a cluster (`stages/rank_cl
 import gzip
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.columns import DOC_ID, QUERY_ID, RANK
+from rank1_batch.errors import RefusedError
 from rank1_batch.output.layout import judgments_path
 from rank1_batch.output.order import RANKING_SCHEMA, RUN_SCORE, rank_rows
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.buckets import deal_rows, read_bucket
 from rank1_batch.storage.parquet import read_tables, to_parquet
-from rank1_batch.storage.store import Store, delete_file, list_files, write_bytes, write_file
+from rank1_batch.storage.store import Store, delete_file, list_files, put_over, stat_file, write_file
 
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
 
@@ -29,6 +30,9 @@ RUN_TAG = "rank1_batch"
 RUN_COMPRESSION = 6
 
 BUCKET_ROWS = 20_000
+
+ONE_REQUEST_BYTES = 64 << 20
+"""A run up to this size is put by one request. s3fs (2026.9) sends larger files than 100 MB in parts."""
 
 MOST_BUCKETS = 500
 """Each is an open file while rows are dealt here, and a partition of the shuffle on a cluster."""
@@ -45,8 +49,11 @@ class RankedBucket(NamedTuple):
     run: bytes
 
 
-RankBuckets = Callable[[Store, Sequence[str], int], Iterator[RankedBucket]]
-"""Ranks the rows of files, given by their paths, in so many buckets; those with rows come back in any order."""
+Seen = Mapping[str, str]
+"""Identities of the files that a run may replace, by path: it saw them when it knew that it held the output."""
+
+RankBuckets = Callable[[Store, Sequence[str], int, Seen], Iterator[RankedBucket]]
+"""Ranks the rows of files, given by their paths, in so many buckets. Those with rows come back in any order."""
 
 
 class Ranked(NamedTuple):
@@ -57,45 +64,69 @@ class Ranked(NamedTuple):
     duplicates: int
 
 
-def rank_here(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:
+def rank_here(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
     """Rank on this machine: its disk holds the rows, and its memory a bucket of them."""
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
         places = deal_rows(read_tables(store, paths, COLUMNS), QUERY_ID, Path(folder), buckets)
         for bucket, place in enumerate(places):
             rows = read_bucket(place)
             if rows is not None:
-                yield rank_bucket(store, bucket, rows)
+                yield rank_bucket(store, bucket, rows, seen)
 
 
-def rank_bucket(store: Store, bucket: int, rows: pa.Table) -> RankedBucket:
+def rank_bucket(store: Store, bucket: int, rows: pa.Table, seen: Seen) -> RankedBucket:
     """Rank all rows of a bucket's queries and write their part of the ranking: the same bytes for the same rows."""
     ranked = rank_rows(rows)
-    write_bytes(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(ranked.drop([RUN_SCORE])))
+    put_over(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(ranked.drop([RUN_SCORE])), seen)
     # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
     run = gzip.compress(_run_text(ranked), RUN_COMPRESSION, mtime=0)
     return RankedBucket(bucket, pc.count_distinct(ranked[QUERY_ID]).as_py(), len(ranked), run)
 
 
 def rank_units(
-    store: Store, units: Sequence[Unit], bucket_rows: int = BUCKET_ROWS, rank_buckets: RankBuckets = rank_here
+    store: Store,
+    units: Sequence[Unit],
+    bucket_rows: int = BUCKET_ROWS,
+    rank_buckets: RankBuckets = rank_here,
+    seen: Seen | None = None,
 ) -> Ranked:
-    """Write the ranking of all units, and the run; in place of those of a smaller plan.
+    """Write the ranking of all units, and the run, in place of the files that were `seen` there (None: looks now).
+
+    Raises RefusedError where another run has replaced one since.
 
     About `bucket_rows` rows are in memory at a time, and a query's rows always are.
     """
     total = sum(unit.pairs for unit in units)
     buckets = min(-(-total // bucket_rows), MOST_BUCKETS)
     queries = rows = 0
+    seen = see_ranking(store) if seen is None else seen
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
         members: dict[int, Path] = {}
-        for ranked in rank_buckets(store, [judgments_path(unit.unit_id) for unit in units], buckets):
+        for ranked in rank_buckets(store, [judgments_path(unit.unit_id) for unit in units], buckets, seen):
             members[ranked.bucket] = Path(folder) / str(ranked.bucket)
             members[ranked.bucket].write_bytes(ranked.run)
             queries += ranked.queries
             rows += ranked.rows
-        write_file(store, RUN_PATH, _join_files([members[bucket] for bucket in sorted(members)], Path(folder)))
+        _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], Path(folder)), seen)
     _delete_others(store, members)
     return Ranked(queries, rows, total - rows)
+
+
+def see_ranking(store: Store) -> dict[str, str]:
+    """Identities of the files that a ranking replaces, by path."""
+    run = stat_file(store, RUN_PATH)
+    return {file.path: file.identity for file in [*list_files(store, RANKING_FOLDER), *([run] if run else [])]}
+
+
+def _put_run(store: Store, run: Path, seen: Seen) -> None:
+    """Put the run. One too large for a single request is compared right before, since parts are not put in one step."""
+    if run.stat().st_size <= ONE_REQUEST_BYTES:
+        put_over(store, RUN_PATH, run.read_bytes(), seen)
+        return
+    found = stat_file(store, RUN_PATH)
+    if (found.identity if found else None) != seen.get(RUN_PATH):
+        raise RefusedError(f"{store.url}/{RUN_PATH}: another run wrote this file meanwhile. This run stops.")
+    write_file(store, RUN_PATH, run)
 
 
 def _join_files(paths: Sequence[Path], folder: Path) -> Path:

@@ -8,8 +8,8 @@ import msgspec
 from rank1_batch.errors import BadFileError
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.layout import SUMMARY_PATH
-from rank1_batch.storage.documents import read_document, write_document
-from rank1_batch.storage.store import Store
+from rank1_batch.storage.documents import read_document, to_json
+from rank1_batch.storage.store import Store, write_bytes
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ def read_summary(store: Store) -> Summary | None:
 
 def write_summary(store: Store, summary: Summary) -> None:
     """Put the summary, in place of an earlier one."""
+    write_bytes(store, SUMMARY_PATH, summary_to_json(summary))
+
+
+def summary_to_json(summary: Summary) -> bytes:
+    """The content of summary.json."""
     fields = asdict(summary)
     del fields["counts"]
-    write_document(store, SUMMARY_PATH, {**summary.counts._asdict(), **fields})
+    return to_json({**summary.counts._asdict(), **fields})

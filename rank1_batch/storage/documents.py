@@ -17,8 +17,11 @@ def read_document(store: Store, path: str, kind: type[T]) -> T | None:
     not JSON, or not of this kind.
     """
     data = read_bytes(store, path)
-    if data is None:
-        return None
+    return None if data is None else parse_document(store, path, data, kind)
+
+
+def parse_document(store: Store, path: str, data: bytes, kind: type[T]) -> T:
+    """The content of a JSON file that was read already. Raises BadFileError as `read_document` does."""
     try:
         return parse_json(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

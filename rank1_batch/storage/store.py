@@ -10,7 +10,7 @@ import errno
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 
@@ -18,7 +18,7 @@ import fsspec
 import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
-from rank1_batch.errors import AccessError, SettingsError, StorageError
+from rank1_batch.errors import AccessError, RefusedError, SettingsError, StorageError
 from rank1_batch.storage.retries import PatientFile, count_retries, error_code, is_transient, retry, s3_options
 
 DRIVERS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google.auth")
@@ -202,6 +202,16 @@ def replace_bytes(store: Store, path: str, data: bytes, identity: str) -> bool:
         return False
     write_bytes(store, path, data)
     return True
+
+
+def put_over(store: Store, path: str, data: bytes, seen: Mapping[str, str]) -> None:
+    """Put a file in place of the one that was seen, by its path and identity, or a new one where none was seen.
+
+    Raises RefusedError where another run has put another file there since.
+    """
+    done = replace_bytes(store, path, data, seen[path]) if path in seen else create_bytes(store, path, data)
+    if not done and read_bytes(store, path) != data:
+        raise RefusedError(f"{store.url}/{path}: another run wrote this file meanwhile. This run stops.")
 
 
 def delete_file(store: Store, path: str) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,9 +131,9 @@ def test_a_job_of_many_rows_has_them_ranked_by_the_nodes(settings: list[str], mo
     monkeypatch.setattr(work, "MOST_ROWS_RANKED_HERE", 100)
     asked = []
 
-    def spy(store: Store, paths: Sequence[str], buckets: int) -> Iterator[RankedBucket]:
+    def spy(store: Store, paths: Sequence[str], buckets: int, seen: Mapping[str, str]) -> Iterator[RankedBucket]:
         asked.append(len(paths))
-        return rank_on_cluster(store, paths, buckets)
+        return rank_on_cluster(store, paths, buckets, seen)
 
     monkeypatch.setattr(rank_cluster, "rank_on_cluster", spy)
     with Path(os.devnull).open("w") as nowhere:
@@ -230,7 +230,7 @@ def test_sigterm_ends_a_job_with_nothing_under_way_and_the_same_command_goes_on(
     job.terminate()
     printed = job.communicate(timeout=60)[0]
     assert job.returncode == 130, printed
-    told = re.search(r"stopped on request: (\d+) units were judged in this run, (\d+) are left", printed)
+    told = re.search(r"Stopped as requested: (\d+) units judged, (\d+) left", printed)
     assert told, printed
     before = {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*.parquet")}
     assert len(before) == int(told[1])  # a unit that was under way would have no receipt

@@ -33,6 +33,7 @@ from rank1_batch.output.generations import read_generations
 from rank1_batch.output.judgments import join_texts, read_judgments
 from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_plan
+from rank1_batch.output.success import is_finished
 from rank1_batch.pairs.inputs import check_planned_files, open_input
 from rank1_batch.pairs.layout import to_text
 from rank1_batch.pairs.reader import UnitReader
@@ -40,7 +41,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig
 from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_ahead
-from rank1_batch.storage.store import Store, open_store, read_bytes
+from rank1_batch.storage.store import Store, open_store
 
 COLUMNS = (
     QUERY_ID, DOC_ID, SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_RANK,
@@ -74,9 +75,9 @@ def open_judgments(url: str) -> Judgments:
     fingerprint = read_claim(store, RERANK)
     if fingerprint is None:
         raise SettingsError([f"output.path: {url} is no output of jobs.rerank (there is no {JOB_PATH})"])
-    if read_bytes(store, SUCCESS_PATH) is None:
-        raise SettingsError([f"output.path: {url} is not judged to its end, or failed a gate (no {SUCCESS_PATH})"])
     plan, committed = read_plan(store), committed_units(store)
+    if not is_finished(store, plan):
+        raise SettingsError([f"output.path: {url} is not finished, or failed a gate (no {SUCCESS_PATH} of its plan)"])
     units = [unit for unit in plan if unit.unit_id in committed]
     missing = [unit for unit in plan if unit.unit_id not in committed]
     again = [{name: generation[name] for name in ("where", "policy")} for generation in read_generations(store)]

@@ -58,7 +58,7 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
         with hold_cluster(work, config, console):
             _begin(work, redo, config)
             judged = judge(work, config, console, before, lease) if work.pending else Judged()
-            outcome = finish(work, judged, config)
+            outcome = finish(work, judged, config, lease)
             # After the ranking: a redo that was killed before is finished by the same command.
             _end(output)
             return outcome

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from rank1_batch.cli.command import tell
-from rank1_batch.errors import AccessError, InterruptedJobError, RefusedError, StorageError
+from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
@@ -27,15 +27,16 @@ from rank1_batch.jobs.rerank.work import (
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import name_prompt
-from rank1_batch.output.layout import SUCCESS_PATH
+from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
-from rank1_batch.output.ranking import Ranked, rank_units
-from rank1_batch.output.summary import Summary, write_summary
+from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
+from rank1_batch.output.success import build_success
+from rank1_batch.output.summary import Summary, summary_to_json
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec
 from rank1_batch.settings import RerankConfig
 from rank1_batch.storage.retries import count_retries
-from rank1_batch.storage.store import Store, delete_file, write_bytes
+from rank1_batch.storage.store import Store, delete_file, put_over, stat_file
 from rank1_batch.versions import find_versions
 
 DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
@@ -52,7 +53,7 @@ class Outcome(NamedTuple):
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every row in has its row out."""
     work = find_work(config)
-    if not work.pending and (summary := find_finished(work.output, config.gates)):
+    if not work.pending and (summary := find_finished(work, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
     before = count_before(work, config)
@@ -60,7 +61,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
-        return finish(work, judged, config)
+        return finish(work, judged, config, lease)
 
 
 @contextmanager
@@ -116,13 +117,18 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
 
 
 @_in_mid_run()
-def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
-    """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails."""
+def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -> Outcome:
+    """Check that every row is there, rank, and write the summary; `_SUCCESS` unless a gate fails.
+
+    Raises RefusedError where another run took over: what it wrote is never replaced.
+    """
     start = time.monotonic()
+    seen = {**see_ranking(work.output), **see_end(work.output)}  # before the lease is checked
+    lease.check()
     unread = {unit_id for unit_id, _ in judged.failures}
     units = [unit for unit in work.units if unit.unit_id not in unread]
     counts = count_committed(work.output, units)
-    ranked = _rank(work, units)
+    ranked = _rank(work, units, seen)
     finish_s = time.monotonic() - start
     seconds = {"plan": work.plan_s, "load": judged.load_s, "judge": judged.judge_s, "finish": finish_s}
     bad_files = [*work.bad_files, *(reason for _, reason in judged.failures)]
@@ -131,26 +137,33 @@ def finish(work: Work, judged: Judged, config: RerankConfig) -> Outcome:
     this_run = total_run(judged._replace(storage_retries=retries), seconds)
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
-    return _write_end(work.output, summary)
+    lease.check()
+    return _write_end(work, summary, seen)
 
 
-def _write_end(output: Store, summary: Summary) -> Outcome:
+def see_end(output: Store) -> dict[str, str]:
+    """Identities of the last files of an earlier run, by path."""
+    found = [stat_file(output, path) for path in (SUMMARY_PATH, SUCCESS_PATH)]
+    return {file.path: file.identity for file in found if file}
+
+
+def _write_end(work: Work, summary: Summary, seen: Mapping[str, str]) -> Outcome:
     """The summary, and `_SUCCESS` unless a gate fails."""
-    failed = list_failures(summary.gates, FAIL)
+    output, failed = work.output, list_failures(summary.gates, FAIL)
     if failed:  # an earlier run's, with other limits
         delete_file(output, SUCCESS_PATH)
-    write_summary(output, summary)
+    put_over(output, SUMMARY_PATH, summary_to_json(summary), seen)
     if not failed:
-        write_bytes(output, SUCCESS_PATH, b"")
+        put_over(output, SUCCESS_PATH, build_success(work.units), seen)
     return Outcome(summary, GATE_FAILED if failed else _exit_code(summary))
 
 
-def _rank(work: Work, units: list[Unit]) -> Ranked:
+def _rank(work: Work, units: list[Unit], seen: Mapping[str, str]) -> Ranked:
     if not work.ranked_on_cluster():
-        return rank_units(work.output, units)
+        return rank_units(work.output, units, seen=seen)
     from rank1_batch.cluster.rank import rank_on_cluster
 
-    return rank_units(work.output, units, rank_buckets=rank_on_cluster)
+    return rank_units(work.output, units, rank_buckets=rank_on_cluster, seen=seen)
 
 
 def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
@@ -158,14 +171,12 @@ def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
     left = len(work.pending) - judged.units
     if left <= 0:
         return
-    if lease.stopping and lease.lost_to is None:
+    if lease.stopping and not lease.lost:
         raise InterruptedJobError(
-            f"stopped on request: {judged.units} units were judged in this run, {left} are left. "
-            "The same command goes on."
+            f"Stopped as requested: {judged.units} units judged, {left} left. Run the same command to resume."
         )
     # The replicas look at the lease more often than this process: they alone may have seen a quick run.
-    other = f": {lease.lost_to.holder()}" if lease.lost_to else ", and has ended since"
-    raise RefusedError(f"{work.output.url}: another run took over{other}. Nothing is lost.")
+    raise lease.refusal()
 
 
 def _exit_code(summary: Summary) -> int:

@@ -13,16 +13,17 @@ from rank1_batch.output.commits import committed_units, count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output
 from rank1_batch.output.generations import Redo, check_redo_finished
-from rank1_batch.output.layout import SUCCESS_PATH
+from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
 from rank1_batch.output.recorded import record_settings
+from rank1_batch.output.success import is_finished
 from rank1_batch.output.summary import Summary, read_summary
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.golden import GoldenSet, read_golden
 from rank1_batch.settings import GatesConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
-from rank1_batch.storage.store import Store, delete_file, open_store, read_bytes
+from rank1_batch.storage.store import Store, delete_file, open_store, stat_file
 
 MOST_ROWS_RANKED_HERE = 10_000_000
 """The driver alone ranks about 100,000 rows a second: beyond this the nodes of the cluster share the work."""
@@ -83,10 +84,10 @@ def find_pending(output: Store, units: list[Unit]) -> list[Unit]:
     return [unit for unit in units if unit.unit_id not in committed]
 
 
-def find_finished(output: Store, gates: GatesConfig) -> Summary | None:
-    """The summary of a job that came to its end; None where it did not, or its gates had other limits."""
-    summary = read_summary(output)
-    if summary is None or read_bytes(output, SUCCESS_PATH) is None:
+def find_finished(work: Work, gates: GatesConfig) -> Summary | None:
+    """The summary of a job that came to its end for this plan; None where it did not, or its gates had other limits."""
+    summary = read_summary(work.output)
+    if summary is None or not is_finished(work.output, work.units):
         return None
     return summary if summary.gates == check_gates(summary.counts, gates) else None
 
@@ -111,12 +112,13 @@ def count_before(work: Work, config: RerankConfig) -> Counts:
 def claim_work(work: Work, config: RerankConfig) -> Work:
     """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
     claim_output(work.output, build_fingerprint(config))
+    before = stat_file(work.output, PLAN_PATH)
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile
         work = find_work(config)
     if work.units != work.planned:
         # Before the plan: files that are planned are not asked for it again.
         write_first_stages(work.output, work.first_stages)
-        write_plan(work.output, work.units)
+        write_plan(work.output, work.units, before)
     record_settings(work.output, config)
     delete_file(work.output, SUCCESS_PATH)
     return work._replace(pending=find_pending(work.output, work.units))

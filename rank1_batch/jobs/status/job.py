@@ -7,12 +7,13 @@ from typing import NamedTuple
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.output.counts import Counts, add_counts, read_counts
 from rank1_batch.output.deaths import count_deaths
-from rank1_batch.output.layout import JUDGMENTS_FOLDER, SUCCESS_PATH, judgments_path
+from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
 from rank1_batch.output.plan import read_plan
+from rank1_batch.output.success import is_finished
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import read_footers
-from rank1_batch.storage.store import FileInfo, Store, list_files, open_store, read_bytes
+from rank1_batch.storage.store import FileInfo, Store, list_files, open_store
 
 RATE_WINDOW_S = 900.0
 """The rate is that of the commits of the last quarter of an hour before the last one."""
@@ -60,7 +61,7 @@ def read_status(url: str) -> Status:
         last_commit_s=None if last is None else max(0.0, time.time() - last),
         deaths=sum(count_deaths(store).values()),
         lease=read_lease(store),
-        finished=read_bytes(store, SUCCESS_PATH) is not None and len(done) == len(units),
+        finished=is_finished(store, units) and len(done) == len(units),
     )
 
 

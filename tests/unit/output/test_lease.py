@@ -130,3 +130,19 @@ def test_of_many_that_start_at_once_one_holds_the_lease(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert (len(holding), len(refused)) == (1, 4)
+
+
+def test_a_paused_run_that_wakes_up_after_another_one_has_ended_knows(store: Store) -> None:
+    """It neither believes that it still holds the output, nor takes it again."""
+    with hold(store) as paused:
+        with hold(store, takeover=True):
+            pass
+        with pytest.raises(RefusedError, match="another run took over and has ended since"):
+            paused.check()
+        wait_for(lambda: paused.lost, "the paused run did not learn of it", 10)
+        assert read_lease(store) is None
+
+
+def test_a_run_that_holds_its_output_may_finish(store: Store) -> None:
+    with hold(store) as held:
+        held.check()

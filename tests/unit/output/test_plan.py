@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.errors import BadFileError
+from rank1_batch.errors import BadFileError, RefusedError
 from rank1_batch.output.layout import PLAN_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import to_parquet
-from rank1_batch.storage.store import Store, open_store, write_bytes
+from rank1_batch.storage.store import Store, open_store, stat_file, write_bytes
 
 units = st.lists(
     st.builds(
@@ -35,8 +35,21 @@ def store(tmp_path: Path) -> Store:
 def test_a_plan_is_read_back_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, units: list[Unit]) -> None:
     store = open_store(str(tmp_path_factory.mktemp("plan")))
     write_plan(store, units[:1])
-    write_plan(store, units)
+    write_plan(store, units, stat_file(store, PLAN_PATH))
     assert read_plan(store) == units
+
+
+def test_a_plan_that_another_run_wrote_meanwhile_is_not_replaced(store: Store) -> None:
+    """A run may be paused between reading the plan and writing a longer one."""
+    paused, other = ([Unit(name * 16, "a.parquet", "etag", 0, 3, 3)] for name in "ab")
+    write_plan(store, other)
+    seen = stat_file(store, PLAN_PATH)
+    with pytest.raises(RefusedError, match=r"units\.parquet: another run wrote"):
+        write_plan(store, paused)
+    write_plan(store, [*other, *paused], seen)
+    with pytest.raises(RefusedError, match=r"units\.parquet: another run wrote"):
+        write_plan(store, [*paused, *other], seen)
+    assert read_plan(store) == [*other, *paused]
 
 
 def test_there_is_no_plan_before_it_is_written(store: Store) -> None:

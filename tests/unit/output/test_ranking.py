@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.columns import DOC_ID, QUERY_ID
-from rank1_batch.output.ranking import RANKING_FOLDER, RUN_PATH, Ranked, rank_units
-from rank1_batch.storage.store import Store, open_store
+from rank1_batch.errors import RefusedError
+from rank1_batch.output.ranking import RANKING_FOLDER, RUN_PATH, Ranked, rank_units, see_ranking
+from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
 from tests.support.judged import Row, commit_rows
 from tests.support.paths import DATA
 
@@ -115,3 +116,15 @@ def test_doubles_are_counted_and_ranked_once(tmp_path: Path) -> None:
     found: list[Row] = [("q", "a", 0.5, 1), ("q", "b", 0.7, 2), ("q", "a", 0.9, 3)]
     assert rank_units(store, commit_rows(store, found, 1)) == Ranked(queries=1, rows=2, duplicates=1)
     assert read_ranking(store)[DOC_ID].to_pylist() == ["a", "b"]
+
+
+def test_a_paused_run_does_not_replace_the_ranking_of_a_later_one(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    units = commit_rows(store, [("q", "a", 0.1, 1), ("q", "b", 0.2, 2)], 2)
+    seen = see_ranking(store)
+    rank_units(store, units)
+    rank_units(store, units, seen=seen)  # the same bytes do no harm
+    write_bytes(store, RUN_PATH, b"of a later run")
+    with pytest.raises(RefusedError, match="another run wrote"):
+        rank_units(store, units, seen=seen)
+    assert read_bytes(store, RUN_PATH) == b"of a later run"

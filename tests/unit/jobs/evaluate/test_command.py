@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -87,8 +88,8 @@ def test_what_cannot_work_is_told_with_exit_code_two(capfd: pytest.CaptureFixtur
     printed = capfd.readouterr()
     assert printed.out == ""
     assert printed.err.splitlines() == [
-        "error: run: none: there is no such file, folder or bucket",
-        "qrels: none: there is no such file, folder or bucket",
+        f"error: run: {Path.cwd()}/none: there is no such file, folder or bucket",
+        f"qrels: {Path.cwd()}/none: there is no such file, folder or bucket",
     ]
 
 

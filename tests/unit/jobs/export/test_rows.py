@@ -96,7 +96,7 @@ def test_an_output_that_is_none_or_not_finished_is_refused(judged: Path) -> None
     with pytest.raises(SettingsError, match=r"is no output of jobs\.rerank"):
         open_judgments(str(judged / "pairs"))
     (judged / "judged" / "_SUCCESS").unlink()
-    with pytest.raises(SettingsError, match="not judged to its end"):
+    with pytest.raises(SettingsError, match="is not finished"):
         open_judgments(str(judged / "judged"))
 
 

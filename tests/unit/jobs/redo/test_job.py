@@ -42,7 +42,7 @@ def judged(tmp_path: Path) -> RerankConfig:
 
 
 def redo_settings(config: RerankConfig, *settings: str) -> RedoConfig:
-    typed = [f"output.path={config.output.path}", f'where="{WHERE}"', "policy.max_thinking_tokens=400", *settings]
+    typed = [f"output.path={config.output.path}", f"where={WHERE}", "policy.max_thinking_tokens=400", *settings]
     return load_settings(typed, "redo", RedoConfig, check_config, restore_settings)
 
 
@@ -73,7 +73,7 @@ def test_a_redo_that_was_killed_after_its_last_unit_is_finished_by_the_same_comm
     ranks = pq.read_table(Path(judged.output.path) / "ranking")
     assert set(ranks["score"].to_pylist()) == {0.5}
     assert read_generations(store)[-1]["finished_at"] is not None
-    assert run_redo(redo_settings(judged, "where=\"finish = 'error' and score > 2\""), SILENT) is None
+    assert run_redo(redo_settings(judged, "where=finish = 'error' and score > 2"), SILENT) is None
 
 
 def test_rerank_does_not_call_an_output_done_whose_redo_is_not(judged: RerankConfig) -> None:
@@ -89,7 +89,7 @@ def test_a_redo_plans_only_while_it_holds_the_output(judged: RerankConfig) -> No
     store = open_store(judged.output.path)
     with hold_lease(store, lambda _: None, takeover=False), pytest.raises(RefusedError, match="another run"):
         run_redo(redo_settings(judged), SILENT)
-    assert run_redo(redo_settings(judged, "where=\"finish = 'error'\""), SILENT) is None
+    assert run_redo(redo_settings(judged, "where=finish = 'error'"), SILENT) is None
     assert LEASE_PATH not in [file.path for file in list_files(store)]
 
 

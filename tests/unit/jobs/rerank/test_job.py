@@ -63,7 +63,7 @@ def test_a_run_that_was_asked_to_stop_says_what_is_left(store: Store, monkeypatc
     answer(monkeypatch, [Receipt("first", Counts(rows=1), True, "node", "1@host", time.monotonic())])
     with hold(store) as lease:
         lease.stop()
-        with pytest.raises(InterruptedJobError, match=r"1 units were judged in this run, 1 are left"):
+        with pytest.raises(InterruptedJobError, match=r"1 units judged, 1 left"):
             judge_two_units(store, lease)
 
 
@@ -74,5 +74,5 @@ def test_a_run_whose_replicas_alone_saw_the_other_one_was_not_asked_to_stop(
     with hold(store) as lease:
         with hold(store, takeover=True):
             pass
-        with pytest.raises(RefusedError, match=r"another run took over, and has ended since"):
+        with pytest.raises(RefusedError, match=r"another run took over and has ended since"):
             judge_two_units(store, lease)
