@@ -235,7 +235,9 @@ def lies_inside(path: str, folder: str) -> bool:
     path, folder = (
         text if "://" in text else os.path.normpath(Path(text).expanduser().absolute()) for text in (path, folder)
     )
-    fixed = folder if not re.search(r"[*?[]", folder) else re.split(r"[*?[]", folder)[0].rpartition("/")[0]
+    # A folder may have brackets in its own name.
+    is_glob = re.search(r"[*?[]", folder) and not Path(folder).exists()
+    fixed = re.split(r"[*?[]", folder)[0].rpartition("/")[0] if is_glob else folder
     return f"{path.rstrip('/')}/".startswith(f"{fixed.rstrip('/')}/")
 
 

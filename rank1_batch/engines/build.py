@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rank1_batch.judging.records import Engine
 from rank1_batch.settings import EngineConfig, ModelConfig
@@ -20,12 +21,17 @@ async def build_engine(model: ModelConfig, engine: EngineConfig) -> Engine:
         return ScriptedEngine(model.max_model_len, **engine.args)
     from rank1_batch.engines.vllm import build_vllm_engine
 
-    model_args = {**asdict(model), "model": model.name}
-    del model_args["name"]
     engine_args = {
         "max_num_seqs": engine.max_num_seqs,
         "max_num_batched_tokens": engine.max_num_batched_tokens,
         "tensor_parallel_size": max(1, engine.gpus),
         **engine.args,
     }
-    return await build_vllm_engine(model_args, engine_args, engine.env)
+    return await build_vllm_engine(name_model_args(model), engine_args, engine.env)
+
+
+def name_model_args(model: ModelConfig) -> dict[str, Any]:
+    """VLLM's arguments for a checkpoint: a Hugging Face id as it is, a folder in full."""
+    args = asdict(model)
+    name = args.pop("name")
+    return {**args, "model": str(Path(name).expanduser()) if name.startswith("~") else name}

@@ -1,12 +1,13 @@
 """The checks of settings and what the core gets of them; `test_conf.py` composes the files."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.judging.records import Policy, PolicyKind
-from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths
+from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths, lies_inside
 
 
 def good_config() -> RerankConfig:
@@ -77,6 +78,13 @@ def test_all_problems_are_told_together() -> None:
 def test_output_inside_the_input_would_be_read_as_input(given: str | list[str], output: str, inside: bool) -> None:
     config = changed(changed(good_config(), "input.path", given), "output.path", output)
     assert len(check_config(config)) == inside
+
+
+def test_an_input_folder_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "br[1]").mkdir()
+    assert not lies_inside(str(tmp_path / "judged"), str(tmp_path / "br[1]"))
+    assert lies_inside(str(tmp_path / "br[1]" / "judged"), str(tmp_path / "br[1]"))
+    assert lies_inside(str(tmp_path / "judged"), str(tmp_path / "br[2]"))
 
 
 def test_without_thinking_the_budget_does_not_matter() -> None:

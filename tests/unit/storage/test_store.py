@@ -320,3 +320,11 @@ def test_who_created_a_file_knows_it_also_where_the_answer_was_lost(there: bytes
     with stamina.set_testing(True, attempts=6):
         assert create_bytes(store, "x", b"mine") is (there is None)
     assert read_bytes(store, "x") == (there or b"mine")
+
+
+def test_a_folder_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    for folder in ("br[1]", "br1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pairs.parquet").write_bytes(b"x")
+    store, files = find_files(str(tmp_path / "br[1]"))
+    assert (store.root, [file.path for file in files]) == (str(tmp_path / "br[1]"), ["pairs.parquet"])
