@@ -3,16 +3,15 @@
 Past `load_config` the code sees these dataclasses only. Choices are YAML; the types are here.
 """
 
+import math
 import os.path
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING
-
-from rank1_batch.cli.compose import load_settings
+from rank1_batch.cli.fields import setting
 from rank1_batch.columns import OPTIONAL, REQUIRED, RESERVED
 from rank1_batch.judging.prompts import QUERY_SLOT, check_template
 from rank1_batch.judging.records import Policy, PolicyKind
@@ -23,77 +22,78 @@ VLLM, SCRIPTED = ENGINE_KINDS = ("vllm", "scripted")
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 
 LEAST_THINKING_TOKENS = 1
+DEFAULT_THINKING_TOKENS = 8192
 
 
 @dataclass
 class ModelConfig:
     """A checkpoint: a Hugging Face id or a folder. `quantization` None reads the checkpoint's own."""
 
-    name: str = MISSING
-    revision: str | None = None
-    dtype: str = "auto"
-    max_model_len: int = MISSING
-    quantization: str | None = None
-    trust_remote_code: bool = False
+    name: str = setting("Hugging Face id or folder of the checkpoint")
+    revision: str | None = setting("branch or commit; a commit hash makes a job repeatable", None)
+    dtype: str = setting("number type of the weights, as in vLLM", "auto")
+    max_model_len: int = setting("most tokens of prompt and reasoning together")
+    quantization: str | None = setting("as in vLLM; null takes what the checkpoint says", None)
+    trust_remote_code: bool = setting("run code that comes with the checkpoint", default=False)
 
 
 @dataclass
 class EngineConfig:
     """The engine of one replica. `args` are the engine's own names; `gpus` is also tensor parallel."""
 
-    kind: str = "vllm"
-    gpus: int = 1
-    cpus: float = 1.0
-    max_num_seqs: int = 256
-    max_num_batched_tokens: int = 8192
-    args: dict[str, Any] = field(default_factory=dict)
-    env: dict[str, str] = field(default_factory=dict)
+    kind: str = setting("vllm, or scripted (no model, made-up answers)", "vllm")
+    gpus: int = setting("GPUs of one replica; its tensor parallel size, too", 1)
+    cpus: float = setting("CPUs that Ray reserves for one replica", 1.0)
+    max_num_seqs: int = setting("most sequences at a time", 256)
+    max_num_batched_tokens: int = setting("most tokens in one step", 8192)
+    args: dict[str, Any] = setting("any other argument of vLLM's engine, by its name", dict)
+    env: dict[str, str] = setting("environment variables of a replica", dict)
 
 
 @dataclass
 class PromptConfig:
     """A prompt with a name: `template` has `{query}` and `{passage}`, `dataset_prompt` the query's slot."""
 
-    id: str = MISSING
-    version: int = 1
-    template: str = MISSING
-    dataset_prompt: str | None = None
+    id: str = setting("name of the prompt, as the output records it")
+    version: int = setting("version of the prompt, as the output records it", 1)
+    template: str = setting("the prompt, with {query} and {passage} in it")
+    dataset_prompt: str | None = setting("how a data set puts its queries, with FILL_QUERY_HERE in it", None)
 
 
 @dataclass
 class PolicyConfig:
     """How to ask. `full`: reason up to `max_thinking_tokens`; `no_think`: read the verdict at once."""
 
-    kind: PolicyKind = PolicyKind.FULL
-    max_thinking_tokens: int = 8192
+    kind: PolicyKind = setting("full: reason first; no_think: the verdict alone", PolicyKind.FULL)
+    max_thinking_tokens: int = setting("tokens after which the reasoning is closed", DEFAULT_THINKING_TOKENS)
 
 
 @dataclass
 class InputConfig:
     """Pairs as Parquet: one path or several (file, folder or glob). `columns`: our name → the file's."""
 
-    path: Any = MISSING
-    columns: dict[str, str] = field(default_factory=dict)
-    keep: list[str] = field(default_factory=list)
-    on_bad_file: str = "fail"
-    unit_rows: int | None = None
+    path: Any = setting("Parquet files of pairs: a file, folder, glob, or a list [a,b]")
+    columns: dict[str, str] = setting("name of a column in your files: input.columns.query_id=qid", dict)
+    keep: list[str] = setting("further columns that pass through to the output", list)
+    on_bad_file: str = setting("fail, or skip (leave unreadable files out; exit code 3)", "fail")
+    unit_rows: int | None = setting("pairs in a unit of work; by default chosen by the size of the job", None)
 
 
 @dataclass
 class OutputConfig:
     """Where judgments go, and the share of failed rows (0 to 1) past which the job ends."""
 
-    path: str = MISSING
-    max_error_rate: float = 0.01
+    path: str = setting("an empty folder, or the output of this same job")
+    max_error_rate: float = setting("share of failed rows past which the job stops", 0.01)
 
 
 @dataclass
 class ClusterConfig:
     """Where to run: a local Ray by default. `replicas` engines, or as many as fit up to `max_replicas`."""
 
-    address: str | None = None
-    replicas: int = 1
-    max_replicas: int | None = None
+    address: str | None = setting("a running Ray cluster; null starts Ray on this machine", None)
+    replicas: int = setting("engines at the start", 1)
+    max_replicas: int | None = setting("grow to as many engines as GPUs become free", None)
 
 
 @dataclass
@@ -104,13 +104,13 @@ class GateLimits:
     probability to true and false together.
     """
 
-    errors: float | None = None
-    closed: float | None = None
-    truncated: float | None = None
-    saturated: float | None = None
-    stray: float | None = None
-    true_least: float | None = None
-    true_most: float | None = None
+    errors: float | None = setting("most rows with an error", None)
+    closed: float | None = setting("most rows whose reasoning hit its limit", None)
+    truncated: float | None = setting("most passages that were cut to fit", None)
+    saturated: float | None = setting("most scores of almost 0 or almost 1", None)
+    stray: float | None = setting("most verdicts that are neither true nor false", None)
+    true_least: float | None = setting("fewest rows called true", None)
+    true_most: float | None = setting("most rows called true", None)
 
 
 def _warning_limits() -> GateLimits:
@@ -123,46 +123,48 @@ def _warning_limits() -> GateLimits:
 class GatesConfig:
     """Limits of a healthy job: past those of `warn` it is told, past those of `fail` the exit code says so, too."""
 
-    warn: GateLimits = field(default_factory=_warning_limits)
-    fail: GateLimits = field(default_factory=lambda: GateLimits(stray=0.5))
+    warn: GateLimits = setting("past these the job ends with a warning", _warning_limits)
+    fail: GateLimits = setting("past these the job ends with exit code 7", lambda: GateLimits(stray=0.5))
 
 
 @dataclass
 class GoldenConfig:
     """Pairs with known scores, which every replica judges before it works: `tolerance` is on the score."""
 
-    path: str | None = None
-    tolerance: float = 0.1
+    path: str | None = setting("a golden set, which the job golden makes", None)
+    tolerance: float = setting("largest difference of a score", 0.1)
 
 
 @dataclass
 class RunConfig:
     """How this run behaves: nothing here can change a score. `grace_s` is for units under way at SIGTERM."""
 
-    fresh: bool = False
-    takeover: bool = False
-    grace_s: float = 90.0
-    log_every_s: float = 30.0
+    fresh: bool = setting("refuse an output that is not empty", default=False)
+    takeover: bool = setting("replace another run that works on this output", default=False)
+    grace_s: float = setting("seconds to finish units in after SIGTERM", 90.0)
+    log_every_s: float = setting("seconds between progress lines without a terminal", 30.0)
 
 
 @dataclass
 class RerankConfig:
     """All settings of `jobs.rerank`."""
 
-    model: ModelConfig = field(default_factory=ModelConfig)
-    engine: EngineConfig = field(default_factory=EngineConfig)
-    prompt: PromptConfig = field(default_factory=PromptConfig)
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
-    input: InputConfig = field(default_factory=InputConfig)
-    output: OutputConfig = field(default_factory=OutputConfig)
-    cluster: ClusterConfig = field(default_factory=ClusterConfig)
-    gates: GatesConfig = field(default_factory=GatesConfig)
-    golden: GoldenConfig = field(default_factory=GoldenConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+    model: ModelConfig = setting("the checkpoint; model=NAME takes one of the table", ModelConfig)
+    engine: EngineConfig = setting("what runs the checkpoint", EngineConfig)
+    prompt: PromptConfig = setting("the words that the model reads", PromptConfig)
+    policy: PolicyConfig = setting("whether and how long the model reasons", PolicyConfig)
+    input: InputConfig = setting("the pairs", InputConfig)
+    output: OutputConfig = setting("where results go", OutputConfig)
+    cluster: ClusterConfig = setting("where the engines run", ClusterConfig)
+    gates: GatesConfig = setting("shares of rows, 0 to 1, that tell a bad run; null: no limit", GatesConfig)
+    golden: GoldenConfig = setting("pairs with known scores, to check every replica with", GoldenConfig)
+    run: RunConfig = setting("how this run behaves; no effect on scores", RunConfig)
 
 
 def load_config(overrides: Sequence[str]) -> RerankConfig:
     """The settings of `jobs.rerank` for a list of Hydra overrides. Raises SettingsError with every problem found."""
+    from rank1_batch.cli.compose import load_settings
+
     return load_settings(overrides, "rerank", RerankConfig, check_config)
 
 
@@ -172,9 +174,8 @@ def check_config(config: RerankConfig) -> list[str]:
     slot = config.prompt.dataset_prompt
     if slot is not None and QUERY_SLOT not in slot:
         problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
-    return (
-        problems + _check_model(config) + _check_data(config) + _check_cluster(config.cluster) + _check_health(config)
-    )
+    problems += _check_model(config) + _check_data(config) + _check_cluster(config.cluster)
+    return problems + _check_health(config) + _check_run(config.run)
 
 
 def build_policy(config: RerankConfig) -> Policy:
@@ -194,25 +195,46 @@ def input_paths(config: InputConfig) -> list[str]:
 
 def _check_model(config: RerankConfig) -> list[str]:
     problems = []
-    thinking = config.policy.max_thinking_tokens
-    if config.engine.kind not in ENGINE_KINDS:
-        problems.append(f"engine.kind is {config.engine.kind!r}, but must be one of {', '.join(ENGINE_KINDS)}")
-    if config.policy.kind is PolicyKind.FULL and not LEAST_THINKING_TOKENS <= thinking < config.model.max_model_len:
-        problems.append(
-            f"policy.max_thinking_tokens is {thinking}, but must be at least {LEAST_THINKING_TOKENS} and less than "
-            f"model.max_model_len ({config.model.max_model_len})"
-        )
-    if config.engine.max_num_seqs < 1:
-        problems.append(f"engine.max_num_seqs is {config.engine.max_num_seqs}, but must be at least 1")
+    if not config.model.name.strip():
+        problems.append("model.name is empty: give a Hugging Face id or a folder")
+    return problems + _check_engine(config.engine) + _check_thinking(config)
+
+
+def _check_thinking(config: RerankConfig) -> list[str]:
+    thinking, context = config.policy.max_thinking_tokens, config.model.max_model_len
+    if config.policy.kind is PolicyKind.NO_THINK:
+        # The one stands in conf/policy/no_think.yaml, the other is left where policy.kind alone is changed.
+        if thinking in (LEAST_THINKING_TOKENS, DEFAULT_THINKING_TOKENS):
+            return []
+        return [
+            f"policy.max_thinking_tokens is {thinking}, but policy=no_think has no reasoning: leave one of them out"
+        ]
+    if not LEAST_THINKING_TOKENS <= thinking < context:
+        limits = f"at least {LEAST_THINKING_TOKENS} and less than model.max_model_len ({context})"
+        return [f"policy.max_thinking_tokens is {thinking}, but must be {limits}"]
+    return []
+
+
+def _check_engine(engine: EngineConfig) -> list[str]:
+    problems = []
+    if engine.kind not in ENGINE_KINDS:
+        problems.append(f"engine.kind is {engine.kind!r}, but must be one of {', '.join(ENGINE_KINDS)}")
+    if engine.gpus < 0:
+        problems.append(f"engine.gpus is {engine.gpus}, but must be at least 0")
+    if not 0 < engine.cpus < math.inf:
+        problems.append(f"engine.cpus is {engine.cpus:g}, but must be over 0")
+    sizes = {name: getattr(engine, name) for name in ("max_num_seqs", "max_num_batched_tokens")}
+    problems += [f"engine.{name} is {size}, but must be at least 1" for name, size in sizes.items() if size < 1]
     own = {"model", "revision", "dtype", "max_model_len", "quantization", "trust_remote_code", "scheduling_policy"}
     own |= {"max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"}
-    problems += [f"engine.args.{key} has a setting of its own: use it" for key in sorted(own & set(config.engine.args))]
+    problems += [f"engine.args.{key} has a setting of its own: use it" for key in sorted(own & set(engine.args))]
     return problems
 
 
 def _check_data(config: RerankConfig) -> list[str]:
     problems = []
-    if not isinstance(config.input.path, str | list) or not input_paths(config.input):
+    paths = config.input.path
+    if not isinstance(paths, str | list) or not paths or "" in input_paths(config.input):
         problems.append("input.path must be a path or a list of paths")
     if config.input.on_bad_file not in ("fail", "skip"):
         problems.append(f"input.on_bad_file is {config.input.on_bad_file!r}, but must be fail or skip")
@@ -236,7 +258,9 @@ def lies_inside(path: str, folder: str) -> bool:
     path, folder = (
         text if "://" in text else os.path.normpath(Path(text).expanduser().absolute()) for text in (path, folder)
     )
-    fixed = folder if not re.search(r"[*?[]", folder) else re.split(r"[*?[]", folder)[0].rpartition("/")[0]
+    # A folder may have brackets in its own name.
+    is_glob = re.search(r"[*?[]", folder) and not Path(folder).exists()
+    fixed = re.split(r"[*?[]", folder)[0].rpartition("/")[0] if is_glob else folder
     return f"{path.rstrip('/')}/".startswith(f"{fixed.rstrip('/')}/")
 
 
@@ -257,4 +281,13 @@ def _check_health(config: RerankConfig) -> list[str]:
     ]
     if not 0 <= config.golden.tolerance < 1:
         problems.append(f"golden.tolerance is {config.golden.tolerance:g}, but must be at least 0 and less than 1")
+    return problems
+
+
+def _check_run(run: RunConfig) -> list[str]:
+    problems = []
+    if not 0 <= run.grace_s < math.inf:
+        problems.append(f"run.grace_s is {run.grace_s:g}, but must be at least 0")
+    if not 0 < run.log_every_s < math.inf:
+        problems.append(f"run.log_every_s is {run.log_every_s:g}, but must be over 0")
     return problems

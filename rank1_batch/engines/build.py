@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rank1_batch.judging.records import Engine
 from rank1_batch.settings import SCRIPTED, VLLM, EngineConfig, ModelConfig
@@ -26,15 +27,20 @@ async def _build_scripted(model: ModelConfig, engine: EngineConfig) -> Engine:
 async def _build_vllm(model: ModelConfig, engine: EngineConfig) -> Engine:
     from rank1_batch.engines.vllm import build_vllm_engine
 
-    model_args = {**asdict(model), "model": model.name}
-    del model_args["name"]
     engine_args = {
         "max_num_seqs": engine.max_num_seqs,
         "max_num_batched_tokens": engine.max_num_batched_tokens,
         "tensor_parallel_size": max(1, engine.gpus),
         **engine.args,
     }
-    return await build_vllm_engine(model_args, engine_args, engine.env)
+    return await build_vllm_engine(name_model_args(model), engine_args, engine.env)
+
+
+def name_model_args(model: ModelConfig) -> dict[str, Any]:
+    """The arguments of vLLM for a checkpoint: a Hugging Face id as it is, a folder in full."""
+    args = asdict(model)
+    name = args.pop("name")
+    return {**args, "model": str(Path(name).expanduser()) if name.startswith("~") else name}
 
 
 BUILDERS = {VLLM: _build_vllm, SCRIPTED: _build_scripted}

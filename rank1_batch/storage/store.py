@@ -248,7 +248,8 @@ def _is_s3(store: Store) -> bool:
 def _find(fs: fsspec.AbstractFileSystem, path: str) -> tuple[str, list[Info]]:
     """The folder of the search, and what was found in it."""
     wildcard = next((i for i, char in enumerate(path) if char in "*?["), None)
-    if wildcard is not None:
+    # A folder may have brackets in its own name.
+    if wildcard is not None and not fs.exists(path):
         found = fs.glob(path, detail=True).values()
         return path[:wildcard].rpartition("/")[0], [info for info in found if info["type"] == "file"]
     info = fs.info(path)

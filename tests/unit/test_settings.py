@@ -1,12 +1,14 @@
 """The checks of settings and what the core gets of them; `test_conf.py` composes the files."""
 
+import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.judging.records import Policy, PolicyKind
-from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths
+from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths, lies_inside
 
 
 def good_config() -> RerankConfig:
@@ -36,9 +38,19 @@ def test_good_settings_have_no_problems() -> None:
         ("engine.max_num_seqs", 0, "engine.max_num_seqs is 0"),
         ("engine.args", {"max_num_seqs": 3}, "engine.args.max_num_seqs has a setting of its own"),
         ("engine.args", {"scheduling_policy": "fcfs"}, "engine.args.scheduling_policy"),
+        ("engine.max_num_batched_tokens", 0, "engine.max_num_batched_tokens is 0, but must be at least 1"),
+        ("engine.gpus", -1, "engine.gpus is -1, but must be at least 0"),
+        ("engine.cpus", 0.0, "engine.cpus is 0, but must be over 0"),
+        ("engine.cpus", -1.0, "engine.cpus is -1, but must be over 0"),
+        ("engine.cpus", math.nan, "engine.cpus is nan, but must be over 0"),
+        ("model.name", " ", "model.name is empty: give a Hugging Face id or a folder"),
+        ("run.grace_s", -1.0, "run.grace_s is -1, but must be at least 0"),
+        ("run.log_every_s", 0.0, "run.log_every_s is 0, but must be over 0"),
         ("policy.max_thinking_tokens", 0, "policy.max_thinking_tokens is 0"),
         ("policy.max_thinking_tokens", 16384, "less than model.max_model_len (16384)"),
         ("input.path", 3, "input.path must be a path or a list of paths"),
+        ("input.path", "", "input.path must be a path or a list of paths"),
+        ("input.path", ["a", ""], "input.path must be a path or a list of paths"),
         ("input.path", [], "input.path must be a path or a list of paths"),
         ("input.on_bad_file", "ignore", "'ignore', but must be fail or skip"),
         ("input.columns", {"docid": "id"}, "input.columns.docid: no such column; there are candidates, doc_id"),
@@ -79,9 +91,19 @@ def test_output_inside_the_input_would_be_read_as_input(given: str | list[str], 
     assert len(check_config(config)) == inside
 
 
-def test_without_thinking_the_budget_does_not_matter() -> None:
+def test_an_input_folder_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "br[1]").mkdir()
+    assert not lies_inside(str(tmp_path / "judged"), str(tmp_path / "br[1]"))
+    assert lies_inside(str(tmp_path / "br[1]" / "judged"), str(tmp_path / "br[1]"))
+    assert lies_inside(str(tmp_path / "judged"), str(tmp_path / "br[2]"))
+
+
+def test_without_thinking_a_budget_is_refused() -> None:
     config = changed(good_config(), "policy.kind", PolicyKind.NO_THINK)
-    assert check_config(changed(config, "policy.max_thinking_tokens", 10**6)) == []
+    assert check_config(config) == []
+    assert check_config(changed(config, "policy.max_thinking_tokens", 64)) == [
+        "policy.max_thinking_tokens is 64, but policy=no_think has no reasoning: leave one of them out"
+    ]
 
 
 def test_the_policy_has_all_that_the_settings_say_about_asking() -> None:

@@ -1,12 +1,9 @@
 """The settings of `jobs.evaluate`, and what is checked before anything is read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import MISSING
-
-from rank1_batch.collection.sources import RunFormat
-from rank1_batch.jobs.evaluate.measures import check_measures
+from rank1_batch.cli.fields import setting
 
 DEFAULT_MEASURES = ("nDCG@10", "AP", "RR@10", "P@10", "R@100", "Judged@10")
 
@@ -14,29 +11,27 @@ MISSING_QUERIES = ("zero", "leave_out")
 
 OUTPUT_FORMATS = ("table", "json")
 
-RUN_FORMATS = tuple(form.value for form in RunFormat)
-
 
 @dataclass
 class JudgedConfig:
     """The output of a job of `jobs.rerank`."""
 
-    path: str | None = None
+    path: str | None = setting("the output of a rerank job, in place of run", None)
 
 
 @dataclass
 class ChangedConfig:
     """The run and the grades after the instructions changed, for p-MRR; query ids as before."""
 
-    run: Any = None
-    qrels: Any = None
+    run: Any = setting("the run then; query ids as before, or with -changed", None)
+    qrels: Any = setting("the grades then", None)
 
 
 @dataclass
 class ReportConfig:
     """A folder for evaluation.json and per_query.parquet; None writes nothing."""
 
-    path: str | None = None
+    path: str | None = setting("folder for evaluation.json and per_query.parquet", None)
 
 
 @dataclass
@@ -48,21 +43,24 @@ class EvaluateConfig:
     are left out.
     """
 
-    run: Any = None
-    qrels: Any = MISSING
-    output: JudgedConfig = field(default_factory=JudgedConfig)
-    first_stage: Any = None
-    run_format: str = "auto"
-    measures: list[str] = field(default_factory=lambda: list(DEFAULT_MEASURES))
-    missing_queries: str = "zero"
-    relevance_threshold: int = 1
-    changed: ChangedConfig = field(default_factory=ChangedConfig)
-    report: ReportConfig = field(default_factory=ReportConfig)
-    format: str = "table"
+    run: Any = setting("a run (TREC, TSV, score.json, Parquet; also .gz, .zst), or several", None)
+    qrels: Any = setting("people's grades: TREC, BEIR's TSV, Parquet")
+    output: JudgedConfig = setting("what a rerank job wrote", JudgedConfig)
+    first_stage: Any = setting("a run to compare with; a rerank job has its own", None)
+    run_format: str = setting("auto, trec, tsv_score, tsv_rank, json or parquet", "auto")
+    measures: list[str] = setting("any measures of ir-measures", lambda: list(DEFAULT_MEASURES))
+    missing_queries: str = setting("graded queries without candidates: zero or leave_out", "zero")
+    relevance_threshold: int = setting("smallest grade that is relevant, for labels and p-MRR", 1)
+    changed: ChangedConfig = setting("the same after instructions changed, for p-MRR", ChangedConfig)
+    report: ReportConfig = setting("files with all figures", ReportConfig)
+    format: str = setting("table, or json", "table")
 
 
 def check_config(config: EvaluateConfig) -> list[str]:
     """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    from rank1_batch.collection.sources import RunFormat
+    from rank1_batch.jobs.evaluate.measures import check_measures
+
     problems = check_measures(config.measures)
     if not config.measures:
         problems.append("measures is empty; such are measures=[nDCG@10,AP]")
@@ -70,7 +68,7 @@ def check_config(config: EvaluateConfig) -> list[str]:
         problems.append("give either run=… (a run file) or output.path=… (what jobs.rerank wrote)")
     if (config.changed.run is None) != (config.changed.qrels is None):
         problems.append("changed.run and changed.qrels belong together: p-MRR needs both")
-    for name, known in (("missing_queries", MISSING_QUERIES), ("format", OUTPUT_FORMATS), ("run_format", RUN_FORMATS)):
+    for name, known in (("missing_queries", MISSING_QUERIES), ("format", OUTPUT_FORMATS), ("run_format", [*RunFormat])):
         if getattr(config, name) not in known:
             problems.append(f"{name} is {getattr(config, name)!r}, but must be one of {', '.join(known)}")
     return problems

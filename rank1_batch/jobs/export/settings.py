@@ -1,13 +1,11 @@
 """The settings of `jobs.export`: their types, and what is checked before anything is read."""
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from omegaconf import MISSING
-
+from rank1_batch.cli.fields import setting
 from rank1_batch.jobs.export.choice import Pick, Rules, Source
-from rank1_batch.jobs.export.formats import FORMATS
 from rank1_batch.judging.records import Finish
 from rank1_batch.settings import InputConfig, input_paths, lies_inside
 
@@ -28,67 +26,67 @@ FINISHES = tuple(str(finish) for finish in Finish if finish is not Finish.ERROR)
 class JudgedConfig:
     """The output of `jobs.rerank` that labels are made of."""
 
-    path: str = MISSING
+    path: str = setting("a finished output of rerank")
 
 
 @dataclass
 class PairsConfig:
     """The input of that job, as it was given there; None is where the job last read it."""
 
-    path: Any = None
+    path: Any = setting("its pairs; null looks where the job read them", None)
 
 
 @dataclass
 class LabelsConfig:
-    """Where labels go, and which rows become one; see `labels.Rules`.
+    """Where labels go, and which rows become one; see `choice.Rules`.
 
     `source` and `agree_with` are `qrels` or a kept column (`source` also `model`).
     """
 
-    path: str = MISSING
-    source: str = "model"
-    agree_with: str | None = None
-    min_relevance: int = 1
-    finishes: list[str] = field(default_factory=lambda: ["complete"])
-    positive_from: float = 0.5
-    negative_to: float = 0.5
-    margin: float | None = None
-    negative_ranks: list[int] | None = None
-    drop_called_true: bool = True
-    ratio: float | None = None
-    max_positives: int | None = None
-    max_negatives: int | None = None
-    negatives_per_positive: int | None = None
-    pick: str = "random"
-    keep_without: list[str] = field(default_factory=list)
-    dev_share: float = 0.0
-    seed: int = 0
-    targets: str = "score"
-    scale: str = "probability"
-    prompt: str | None = None
-    shard_rows: int = 25_000
+    path: str = setting("an empty folder, or the output of this same export")
+    source: str = setting("what makes a positive: model (its score), qrels or a kept column", "model")
+    agree_with: str | None = setting("keep a pair only if qrels, or a kept column, agrees", None)
+    min_relevance: int = setting("smallest grade of qrels that is relevant", 1)
+    finishes: list[str] = setting("ends of reasoning to take: complete, closed, no_think", lambda: ["complete"])
+    positive_from: float = setting("smallest score of a positive", 0.5)
+    negative_to: float = setting("largest score of a negative", 0.5)
+    margin: float | None = setting("least distance of the scores of positives and negatives", None)
+    negative_ranks: list[int] | None = setting("first-stage ranks of negatives: [10,100]", None)
+    drop_called_true: bool = setting("no negatives that the model calls true", default=True)
+    ratio: float | None = setting("most of the best positive's score that a negative may have", None)
+    max_positives: int | None = setting("most positives of a query; the best stay", None)
+    max_negatives: int | None = setting("most negatives of a query", None)
+    negatives_per_positive: int | None = setting("most negatives for each positive", None)
+    pick: str = setting("which negatives stay: random, or hard (first-stage rank)", "random")
+    keep_without: list[str] = setting("keep queries without: positive, negative", list)
+    dev_share: float = setting("share of queries that goes to dev/", 0.0)
+    seed: int = setting("of random choices", 0)
+    targets: str = setting("of st_*: score, or label (0 and 1)", "score")
+    scale: str = setting("of scores: probability, or log_odds", "probability")
+    prompt: str | None = setting("the prompt that FlagEmbedding asks for", None)
+    shard_rows: int = setting("judged rows in a file", 25_000)
 
 
 @dataclass
 class TrustConfig:
     """How labels are measured against people's grades; `fit_share` of the graded queries serve to fit."""
 
-    calibration: str = "none"
-    fit_share: float = 0.5
-    wanted_precision: list[float] = field(default_factory=lambda: [0.9, 0.95])
-    resamples: int = 1000
+    calibration: str = setting("none, platt or isotonic, fitted to qrels", "none")
+    fit_share: float = setting("share of the graded queries to fit with", 0.5)
+    wanted_precision: list[float] = setting("precisions to propose thresholds for", lambda: [0.9, 0.95])
+    resamples: int = setting("draws of queries for the intervals", 1000)
 
 
 @dataclass
 class ExportConfig:
     """All settings of `jobs.export`. `format` is one name or several, `qrels` one path or several."""
 
-    format: Any = MISSING
-    output: JudgedConfig = field(default_factory=JudgedConfig)
-    input: PairsConfig = field(default_factory=PairsConfig)
-    labels: LabelsConfig = field(default_factory=LabelsConfig)
-    qrels: Any = None
-    trust: TrustConfig = field(default_factory=TrustConfig)
+    format: Any = setting("a format of the list below, or several: [tevatron,qrels]")
+    output: JudgedConfig = setting("the judgments", JudgedConfig)
+    input: PairsConfig = setting("the texts", PairsConfig)
+    labels: LabelsConfig = setting("which rows become training data, and where it goes", LabelsConfig)
+    qrels: Any = setting("people's grades: TREC, BEIR's TSV, Parquet; one file or several", None)
+    trust: TrustConfig = setting("how labels are checked against qrels", TrustConfig)
 
 
 def format_names(config: ExportConfig) -> list[str]:
@@ -137,6 +135,8 @@ def check_export(config: ExportConfig) -> list[str]:
 
 
 def _check_formats(config: ExportConfig) -> list[str]:
+    from rank1_batch.jobs.export.formats import FORMATS
+
     names = format_names(config)
     problems = [
         f"format={name}: no such format; there are {', '.join(FORMATS)}" for name in names if name not in FORMATS

@@ -1,9 +1,9 @@
-"""Moved here."""
+"""The settings of `jobs.golden`, and what is checked before anything is read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from omegaconf import MISSING
+from rank1_batch.cli.fields import setting
 
 MOST_PAIRS = 256
 
@@ -12,24 +12,31 @@ MOST_PAIRS = 256
 class GivenInput:
     """The input that was judged: one path or several, as it was given then."""
 
-    path: Any = MISSING
+    path: Any = setting("the pairs that the run judged")
 
 
 @dataclass
 class GivenPath:
-    """A path that must be given."""
+    """The output of the run."""
 
-    path: str = MISSING
+    path: str = setting("what the run wrote")
+
+
+@dataclass
+class NewPath:
+    """A file that is not there yet."""
+
+    path: str = setting("a new file; one that exists is never written over")
 
 
 @dataclass
 class GoldenMakerConfig:
     """All settings of `jobs.golden`."""
 
-    input: GivenInput = field(default_factory=GivenInput)
-    output: GivenPath = field(default_factory=GivenPath)
-    golden: GivenPath = field(default_factory=GivenPath)
-    pairs: int = 16
+    input: GivenInput = setting("the pairs", GivenInput)
+    output: GivenPath = setting("a finished rerank job", GivenPath)
+    golden: NewPath = setting("the golden set", NewPath)
+    pairs: int = setting("how many pairs", 16)
 
 
 def check_golden_maker(config: GoldenMakerConfig) -> list[str]:

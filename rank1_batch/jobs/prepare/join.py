@@ -181,7 +181,7 @@ class Join:
 def open_join(memory_gb: float, scratch: str | None) -> Iterator[Join]:
     """An empty join that holds at most so much in memory; its files are gone afterwards."""
     try:
-        folder = tempfile.TemporaryDirectory(prefix="rank1_batch-", dir=scratch)
+        folder = tempfile.TemporaryDirectory(prefix="rank1_batch-", dir=scratch and Path(scratch).expanduser())
     except OSError as error:
         raise SettingsError([f"scratch: {scratch}: no folder to write into ({error.strerror})"]) from error
     with folder as path, duckdb.connect(str(Path(path) / "join.duckdb")) as connection:

@@ -1,13 +1,11 @@
 """The settings of `jobs.prepare`, and what is checked before anything is read."""
 
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-from omegaconf import MISSING
-
-from rank1_batch.collection.sources import RunFormat, list_paths
+from rank1_batch.cli.fields import setting
 from rank1_batch.columns import DOC_ID, INSTRUCTION, PASSAGE, QUERY, QUERY_ID, RANK, SCORE, TITLE
 
 
@@ -23,8 +21,8 @@ class OnProblem(StrEnum):
 class ShardsConfig:
     """Where shards go, and about how many pairs one of them has; a query is never cut."""
 
-    path: str = MISSING
-    shard_rows: int = 32_768
+    path: str = setting("an empty folder, or the output of this same job")
+    shard_rows: int = setting("pairs in a file, about; a query is never cut", 32_768)
 
 
 @dataclass
@@ -35,19 +33,19 @@ class PrepareConfig:
     `memory_gb`; None is the system's.
     """
 
-    run: Any = MISSING
-    queries: Any = MISSING
-    corpus: Any = MISSING
-    instructions: Any = None
-    run_format: str = "auto"
-    depth: int | None = None
-    run_columns: dict[str, str] = field(default_factory=dict)
-    queries_columns: dict[str, str] = field(default_factory=dict)
-    corpus_columns: dict[str, str] = field(default_factory=dict)
-    on_problem: str = "leave_out"
-    memory_gb: float = 4.0
-    scratch: str | None = None
-    output: ShardsConfig = field(default_factory=ShardsConfig)
+    run: Any = setting("TREC, TSV, score.json or Parquet; also .gz, .bz2, .zst")
+    queries: Any = setting("a folder like BEIR's, JSONL, TSV (query_id, text) or Parquet")
+    corpus: Any = setting("the same with passages")
+    instructions: Any = setting("file of query_id and instruction, if the queries have none", None)
+    run_format: str = setting("auto, trec, tsv_score, tsv_rank, json or parquet", "auto")
+    depth: int | None = setting("candidates of a query, the best; null takes all", None)
+    run_columns: dict[str, str] = setting("name of a column in your file: run_columns.score=s", dict)
+    queries_columns: dict[str, str] = setting("the same: queries_columns.query_id=qid", dict)
+    corpus_columns: dict[str, str] = setting("the same: corpus_columns.passage=body", dict)
+    on_problem: str = setting("pairs without text: leave_out, keep (as error rows) or fail", "leave_out")
+    memory_gb: float = setting("memory for the join; the process needs some 0.3 GB more", 4.0)
+    scratch: str | None = setting("folder for what does not fit into memory", None)
+    output: ShardsConfig = setting("the pair files", ShardsConfig)
 
 
 COLUMNS = {
@@ -62,6 +60,8 @@ LEAST_MEMORY_GB = 0.25
 
 def check_config(config: PrepareConfig) -> list[str]:
     """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    from rank1_batch.collection.sources import RunFormat, list_paths
+
     problems = []
     for name in ("run", "queries", "corpus", "instructions"):
         value = getattr(config, name)

@@ -1,9 +1,8 @@
-"""Moved here."""
+"""The settings of `jobs.redo`: those of the main job, and which rows are judged again."""
 
 from dataclasses import dataclass
 
-from omegaconf import MISSING
-
+from rank1_batch.cli.fields import setting
 from rank1_batch.settings import RerankConfig
 
 
@@ -11,4 +10,4 @@ from rank1_batch.settings import RerankConfig
 class RedoConfig(RerankConfig):
     """All settings of `jobs.redo`: those of the job, and which rows to judge again."""
 
-    where: str = MISSING
+    where: str = setting("an SQL condition for rows of the output")

@@ -1,8 +1,8 @@
-"""Moved here."""
+"""The settings of `jobs.status`, and what is checked before anything is read."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from omegaconf import MISSING
+from rank1_batch.cli.fields import setting
 
 FORMATS = ("table", "json")
 
@@ -11,15 +11,15 @@ FORMATS = ("table", "json")
 class StatusOutput:
     """Where the job's output is."""
 
-    path: str = MISSING
+    path: str = setting("what the rerank job writes")
 
 
 @dataclass
 class StatusConfig:
     """All settings of `jobs.status`."""
 
-    output: StatusOutput = field(default_factory=StatusOutput)
-    format: str = "table"
+    output: StatusOutput = setting("the job", StatusOutput)
+    format: str = setting("table, or json for machines", "table")
 
 
 def check_config(config: StatusConfig) -> list[str]:

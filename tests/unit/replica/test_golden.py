@@ -32,7 +32,8 @@ CONTEXT = 4096
 @functools.cache
 def settings(*overrides: str) -> RerankConfig:
     base = ["input.path=in", "output.path=out", "model=custom", "model.name=some/model", "engine=scripted"]
-    return load_config([*base, f"model.max_model_len={CONTEXT}", "policy.max_thinking_tokens=400", *overrides])
+    budget = [] if "policy=no_think" in overrides else ["policy.max_thinking_tokens=400"]
+    return load_config([*base, f"model.max_model_len={CONTEXT}", *budget, *overrides])
 
 
 CONFIG = settings()

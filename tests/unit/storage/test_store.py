@@ -338,3 +338,11 @@ def test_a_local_path_is_absolute_at_once(tmp_path: Path, monkeypatch: pytest.Mo
     """Replicas run in folders of their own."""
     monkeypatch.chdir(tmp_path)
     assert open_store("judged/../out").url == str(tmp_path / "out")
+
+
+def test_a_folder_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    for folder in ("br[1]", "br1"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pairs.parquet").write_bytes(b"x")
+    store, files = find_files(str(tmp_path / "br[1]"))
+    assert (store.root, [file.path for file in files]) == (str(tmp_path / "br[1]"), ["pairs.parquet"])

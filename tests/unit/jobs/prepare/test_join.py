@@ -189,3 +189,9 @@ def test_the_corpus_is_never_the_side_of_the_join_that_is_held() -> None:
         plan = join._connection.sql("EXPLAIN SELECT * FROM stream SEMI JOIN doc_ids USING (key)").fetchall()[0][1]
     assert "Join Type: SEMI" in plan
     assert plan.index("ARROW_SCAN") < plan.index("doc_ids")
+
+
+def test_the_scratch_folder_may_be_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_join(memory_gb=0.5, scratch="~"):
+        assert list(tmp_path.iterdir())
