@@ -16,5 +16,5 @@ def test_help_is_a_short_text_and_runs_nothing() -> None:
 
 def test_the_last_lines_have_both_figures_and_no_p_value() -> None:
     text = describe_quality(Comparison(value=0.41234, first_stage=0.64666, p_value=0.03))
-    assert "0.65 in Google's order, 0.41 after reranking" in text
+    assert "0.65 in Google's order, 0.41 by this 135M toy" in text
     assert "0.03" not in text

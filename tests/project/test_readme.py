@@ -1,4 +1,4 @@
-"""Every command that the docs show can be typed, and every link leads somewhere."""
+"""Every command that the docs show can be typed, every link leads somewhere, every file that they name is there."""
 
 import re
 import shlex
@@ -6,6 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rank1_batch.cli.compose import compose_settings
+from rank1_batch.jobs.evaluate.settings import EvaluateConfig
+from rank1_batch.jobs.export.settings import ExportConfig
+from rank1_batch.jobs.golden.settings import GoldenMakerConfig
+from rank1_batch.jobs.prepare.settings import PrepareConfig
+from rank1_batch.jobs.status.settings import StatusConfig
 from rank1_batch.settings import load_config
 from tests.support.paths import ROOT
 
@@ -15,40 +21,43 @@ PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (RO
 
 TEXTS = {page: page.read_text() for page in PAGES}
 
-COMMANDS = sorted(
-    {
-        command
-        for text in TEXTS.values()
-        for command in re.findall(r"^python -m jobs\.rerank ((?:.*\\\n)*.*?)(?:\s+#.*)?$", text, re.MULTILINE)
-    }
-)
+COMMAND = re.compile(r"^(?:\$ )?python -m jobs\.(\w+) ((?:.*\\\n)*.*?)(?:\s+#.*)?$", re.MULTILINE)
+"""A line that starts a job, and those that continue it."""
+
+COMMANDS = sorted({(job, text.replace("\\\n", "")) for page in PAGES for job, text in COMMAND.findall(TEXTS[page])})
+
+OTHER_JOBS: dict[str, type] = {
+    "prepare": PrepareConfig,
+    "status": StatusConfig,
+    "evaluate": EvaluateConfig,
+    "export": ExportConfig,
+    "golden": GoldenMakerConfig,
+}
 
 LINKS = sorted({(page, link) for page in PAGES for link in re.findall(r"\]\((?!http)([^)\s]+)\)", TEXTS[page])})
 
-FILES = sorted(
-    {
-        name
-        for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-        for name in re.findall(r"`([a-z_]+/[\w/]+\.(?:py|yaml))`", TEXTS[page])
-    }
-)
-"""What stands in code marks and looks like a file of this repository."""
+NAMING_FILES = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
 
-OF_A_USER = {"my/prompt.yaml"}
+FILES = sorted({name for page in NAMING_FILES for name in re.findall(r"`([a-z_]+/[\w/]+\.(?:py|yaml))`", TEXTS[page])})
 
 PATHS = ["input.path=s3://bucket/pairs", "output.path=s3://bucket/judged"]
 
 
-def test_there_are_commands_and_links() -> None:
-    assert len(COMMANDS) >= len(["the main one", "some more"])
-    assert len(LINKS) >= len(["docs", "and their parts"])
+def test_there_are_commands_links_and_files() -> None:
+    assert {job for job, _ in COMMANDS} >= {"rerank", "redo", *OTHER_JOBS}
+    assert LINKS
+    assert FILES
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("--")])
+@pytest.mark.parametrize("command", [command for job, command in COMMANDS if job == "rerank"])
 def test_a_command_of_the_docs_has_settings_that_work(command: str) -> None:
-    settings = [word for word in shlex.split(command) if word != "…"]
     missing = [path for path in PATHS if path.split("=")[0] not in command]
-    load_config([*settings, *missing])
+    load_config([*split_settings(command), *missing])
+
+
+@pytest.mark.parametrize(("job", "command"), [one for one in COMMANDS if one[0] in OTHER_JOBS])
+def test_a_command_of_another_job_names_settings_that_there_are(job: str, command: str) -> None:
+    compose_settings(split_settings(command), job, OTHER_JOBS[job])
 
 
 @pytest.mark.parametrize(("page", "link"), LINKS, ids=[f"{page.name}-{link}" for page, link in LINKS])
@@ -59,9 +68,14 @@ def test_a_link_leads_somewhere(page: Path, link: str) -> None:
     assert not anchor or anchor in list_anchors(target)
 
 
-@pytest.mark.parametrize("name", [name for name in FILES if name not in OF_A_USER])
+@pytest.mark.parametrize("name", FILES)
 def test_a_file_of_this_repository_that_a_page_names_is_there(name: str) -> None:
     assert any((ROOT / folder / name).exists() for folder in ("", "rank1_batch", "tests"))
+
+
+def split_settings(command: str) -> list[str]:
+    """The words after the job's name; `…` and a flag stand for no setting."""
+    return [word for word in shlex.split(command) if word != "…" and not word.startswith("--")]
 
 
 def list_anchors(page: Path) -> set[str]:
