@@ -30,6 +30,10 @@ check: setup ## lint, format, types, layers
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
 
+.PHONY: unit
+unit: setup ## the tests that need no model and no Ray cluster
+	$(PY) -m pytest -n 2 --dist loadfile tests/unit tests/contracts tests/project
+
 lock: ## resolve the locked packages again
 	@tools/setup.sh lock
 

@@ -10,6 +10,7 @@ What feeding costs is measured by benchmarks.feeding.
 
 import asyncio
 import json
+import logging
 import math
 import random
 import subprocess
@@ -25,7 +26,7 @@ SLOTS, ROWS_PER_SLOT, PASSAGE_WORDS, NEW_TOKENS = 16, 20, 190, 64
 CONTEXT = 512
 ROUNDS = 2
 ENV = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_NUM_OF_RESERVED_CPU": "0"}
-ENGINE = {"max_num_seqs": SLOTS, "max_num_batched_tokens": 2048, "enforce_eager": True}
+ENGINE: dict[str, Any] = {"max_num_seqs": SLOTS, "max_num_batched_tokens": 2048, "enforce_eager": True}
 WAYS = ("raw", "job", "reference", "ray_data_llm")
 
 
@@ -165,7 +166,7 @@ def run_reference(folder: Path) -> dict[str, Any]:
     llm = LLM(str(folder / "model"), dtype="float32", max_model_len=CONTEXT, **ENGINE)
     tokenizer = llm.get_tokenizer()
     verdicts = [tokenizer.encode(word, add_special_tokens=False)[0] for word in (" true", " false")]
-    common = {"temperature": 0.0, "logprobs": 20, "skip_special_tokens": False}
+    common: dict[str, Any] = {"temperature": 0.0, "logprobs": 20, "skip_special_tokens": False}
     first = SamplingParams(max_tokens=NEW_TOKENS, stop=["</think> true", "</think> false"], **common)
     second = SamplingParams(max_tokens=1, allowed_token_ids=verdicts, **common)
     prompts = read_prompts(folder)
@@ -174,7 +175,7 @@ def run_reference(folder: Path) -> dict[str, Any]:
     closed = [
         prompt + close_reasoning(output.text)
         for prompt, output in zip(prompts, outputs, strict=True)
-        if not set(verdicts) <= output.logprobs[-1].keys()
+        if not output.logprobs or not set(verdicts) <= output.logprobs[-1].keys()
     ]
     llm.generate(closed, second, use_tqdm=False)
     seconds = time.monotonic() - start
@@ -189,7 +190,7 @@ def run_ray_data_llm(folder: Path) -> dict[str, Any]:
 
     from rank1_batch.judging.closing import close_reasoning
 
-    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": ENV})
+    ray.init(log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": ENV})
     common = {"temperature": 0.0, "skip_special_tokens": False}
 
     def build(params: dict[str, Any]) -> Any:

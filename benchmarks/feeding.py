@@ -162,7 +162,7 @@ async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
     demo = load_config([*DEMO, "input.path=pairs", "output.path=judged"]).model.name
     think_end, true = AutoTokenizer.from_pretrained(demo).encode("</think> true", add_special_tokens=False)
     core = AnsweringCore((think_end, true))
-    EngineCoreClient.make_async_mp_client = lambda **_: core
+    EngineCoreClient.make_async_mp_client = lambda **_: core  # type: ignore[method-assign] # a core without a model
     engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {})
     await way(engine, pairs, 0)  # what is imported and built at the first requests
     gc.collect()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
+from yarl import URL
 
 SLOW_DOWN = (503, "SlowDown", "Please reduce your request rate.")
 EXPIRED = (403, "ExpiredToken", "The provided token has expired.")
@@ -140,7 +141,7 @@ class Proxy:
             body = await request.read()
         except ConnectionError:  # the client is gone, as killed ones are
             return _abort(request)
-        url = aiohttp.client.URL(self._upstream + request.raw_path, encoded=True)
+        url = URL(self._upstream + request.raw_path, encoded=True)
         try:
             async with self._client.request(request.method, url, headers=headers, data=body or None) as answer:
                 content = await answer.read()

@@ -40,7 +40,8 @@ class Site:
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
         self._worker = self._add_node()
         self.address = str(self._cluster.address)
-        self._logs = Path(self._cluster.head_node.get_logs_dir_path())
+        head: Any = self._cluster.head_node  # typed as None, which it is before the cluster starts
+        self._logs = Path(head.get_logs_dir_path())
 
     def close(self) -> None:
         """End both nodes."""
@@ -136,7 +137,7 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _family(pid: int) -> list[psutil.Process]:
-    return psutil.Process(pid).children(recursive=True)
+    return list(psutil.Process(pid).children(recursive=True))
 
 
 def _title(process: psutil.Process) -> str:

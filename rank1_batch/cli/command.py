@@ -35,7 +35,18 @@ def run_command(
 ) -> int:
     """Run a job with these arguments: its exit code (docs/exit-codes.md lists them)."""
     # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
-    console = Console(file=os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8"), highlight=False)
+    with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as out:
+        return _run_with(Console(file=out, highlight=False), job, argv, schema, check, run)
+
+
+def _run_with(
+    console: Console,
+    job: Job,
+    argv: Sequence[str],
+    schema: type[T],
+    check: Callable[[T], list[str]],
+    run: Callable[[T, Console], int],
+) -> int:
     if "--help" in argv or "-h" in argv:
         console.print(job.usage, markup=False, soft_wrap=True)
         for group in job.groups:

@@ -30,7 +30,8 @@ class Replica:
 
     def __init__(self, config: RerankConfig) -> None:
         self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="engine", daemon=True).start()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
+        self._thread.start()
         self._engine = self._wait(build_engine(config.model, config.engine))
         self._policy = build_policy(config)
         self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
@@ -54,6 +55,8 @@ class Replica:
         """End the engine and its thread."""
         self._wait(self._engine.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     async def _judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
         questions = (

@@ -119,7 +119,7 @@ def test_scores_are_a_mapping_of_queries_to_documents(labels: Path, judged: Path
     judgments = {
         (row["query_id"], row["doc_id"]): row["score"] for row in pq.read_table(judged / "judgments").to_pylist()
     }
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for path in (labels / "scores").rglob("*.json"):
         found |= json.loads(path.read_text())
     assert sum(map(len, found.values())) == read_report(labels)["exported"]
@@ -185,7 +185,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=64, **names)
     config = BertConfig(
         vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=64, num_labels=1,
+        max_position_embeddings=64, num_labels=1,  # type: ignore[call-arg] # of every config, taken by name
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(folder)
     fast.save_pretrained(folder)

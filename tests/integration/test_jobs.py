@@ -101,7 +101,7 @@ def test_a_node_that_goes_away_while_a_job_starts_does_not_end_it(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ray lists a node as alive until its heartbeats were missed for some seconds."""
-    nodes = ray.nodes
+    nodes: Callable[[], list[dict[str, Any]]] = ray.nodes
 
     def with_one_that_died() -> list[dict[str, Any]]:
         there = nodes()

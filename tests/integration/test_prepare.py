@@ -40,7 +40,7 @@ def test_a_run_on_s3_becomes_pairs_that_are_judged_and_know_their_first_stage(
     assert (summary["rows"], summary["queries"], summary["errors"]) == (330, 33, 0)
     assert summary["first_stages"] == [json.loads(s3.cat(f"{bucket}/pairs/summary.json"))["first_stage"]]
     ranking = pq.read_table(f"{bucket.removeprefix('s3://')}/judged/ranking", filesystem=s3)
-    expected = {tuple(line.split()[i] for i in (0, 2, 3)) for line in (SCIFACT / "bm25.trec").open()}
+    expected = {tuple(line.split()[i] for i in (0, 2, 3)) for line in (SCIFACT / "bm25.trec").read_text().splitlines()}
     found = {(row["query_id"], row["doc_id"], str(row["first_stage_rank"])) for row in ranking.to_pylist()}
     assert found == {line for line in expected if int(line[2]) <= 10}
 

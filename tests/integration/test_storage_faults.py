@@ -15,6 +15,7 @@ import pytest
 import s3fs
 
 from benchmarks.faults.proxy import FAULTS, Faults, Proxy, run_proxy
+from rank1_batch.errors import BadFileError
 from rank1_batch.storage.parquet import RowReader, read_footers
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import (
@@ -84,6 +85,7 @@ def test_every_request_gets_its_answer_where_a_third_of_them_meet_a_fault(proxy:
         b"%d" % number * 10 for number in range(10)
     ]
     (footer,) = read_footers(store, [file for file in list_files(store) if file.path == "table.parquet"])
+    assert not isinstance(footer, BadFileError)
     assert footer.num_rows == 300
     reader = RowReader(store, "table.parquet")
     assert reader.read(20, 280, table.column_names).equals(table.slice(20, 260))

@@ -126,7 +126,7 @@ def test_a_merged_adapter_computes_what_was_trained(tmp_path: Path) -> None:
     with torch.no_grad():
         for value in trained.values():
             value.copy_(torch.randn_like(value).bfloat16() / 4)
-        student.get_input_embeddings().weight[-2:] = 1.5
+        student.model.embed_tokens.weight[-2:] = 1.5
     save_adapter(trained | {ROWS: torch.full((2, 8), 1.5)}, tmp_path / "adapter.safetensors", 1)
     untaught = plain(torch.arange(16)[None]).logits
     merge_adapter(plain, tmp_path / "adapter.safetensors")

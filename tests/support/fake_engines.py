@@ -25,6 +25,7 @@ class RecordingEngine:
         self.max_model_len = max_model_len
         self.begin_ids = begin_ids
         self.control: ControlTokens = self._scripted.control
+        self.prompt_tokens = self.cached_tokens = 0
         self.encoded_letters = 0
         self.reason_asked: list[tuple[list[int], int]] = []
         self.verdict_asked: list[list[int]] = []
@@ -40,6 +41,9 @@ class RecordingEngine:
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
         self.verdict_asked.append(list(prompt))
         return self._verdict or await self._scripted.verdict(prompt)
+
+    async def close(self) -> None:
+        await self._scripted.close()
 
 
 class GatedEngine(RecordingEngine):

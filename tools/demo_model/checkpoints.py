@@ -131,7 +131,8 @@ def pack_channels(values: "Tensor") -> "Tensor":
 
     nibbles = values.unflatten(1, (-1, len(PACK_ORDER)))[:, :, list(PACK_ORDER)]
     shifts = torch.arange(0, 32, BITS, dtype=torch.int32)
-    return (nibbles << shifts).sum(dim=2, dtype=torch.int32)
+    packed: Tensor = (nibbles << shifts).sum(dim=2, dtype=torch.int32)
+    return packed
 
 
 def unpack_awq(source: Path, out: Path) -> None:
@@ -153,12 +154,9 @@ def unpack_awq(source: Path, out: Path) -> None:
 
 def dequantise_awq(qweight: "Tensor", qzeros: "Tensor", scales: "Tensor") -> "Tensor":
     """(out, in) float32: scale · (q - zero)."""
-    steps = unpack_channels(qweight).float().unflatten(0, (-1, GROUP_SIZE))
-    return (
-        ((steps - unpack_channels(qzeros).float().unsqueeze(1)) * scales.float().unsqueeze(1))
-        .flatten(0, 1)
-        .T.contiguous()
-    )
+    steps: Tensor = unpack_channels(qweight).float().unflatten(0, (-1, GROUP_SIZE))
+    zeros = unpack_channels(qzeros).float().unsqueeze(1)
+    return ((steps - zeros) * scales.float().unsqueeze(1)).flatten(0, 1).T.contiguous()
 
 
 def unpack_channels(packed: "Tensor") -> "Tensor":
@@ -166,5 +164,5 @@ def unpack_channels(packed: "Tensor") -> "Tensor":
     import torch
 
     shifts = torch.arange(0, 32, BITS, dtype=torch.int32)
-    nibbles = packed.unsqueeze(2) >> shifts & 2**BITS - 1
+    nibbles: Tensor = packed.unsqueeze(2) >> shifts & 2**BITS - 1
     return nibbles[:, :, [PACK_ORDER.index(place) for place in range(len(PACK_ORDER))]].flatten(1)

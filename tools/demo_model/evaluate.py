@@ -61,7 +61,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def find_folder(out: Path, form: str) -> Path:
     """The checkpoint of a form; for AWQ a copy in OUT with its weights unpacked."""
-    folder = default_cache() / FORMS[form]
+    folder: Path = default_cache() / FORMS[form]
     if form != "awq":
         return folder
     unpacked = out / "awq_unpacked"

@@ -163,11 +163,11 @@ def index_documents(data: SciFact, documents: list[str]) -> dict[str, dict[str, 
 
 def search(index: dict[str, dict[str, float]], weights: dict[str, float], query: str, depth: int = 50) -> list[str]:
     """The best documents of a query by BM25."""
-    scores: Counter[str] = Counter()
+    scores: dict[str, float] = defaultdict(float)
     for key in set(map(stem, content_words(query))):
         for doc, share in index.get(key, {}).items():
             scores[doc] += weights[key] * share
-    return [doc for doc, _ in scores.most_common(depth)]
+    return sorted(scores, key=scores.__getitem__, reverse=True)[:depth]
 
 
 def held_out_pairs(data: SciFact) -> Iterator[dict[str, Any]]:

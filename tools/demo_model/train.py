@@ -18,6 +18,7 @@ import torch
 from checkpoints import load_untaught
 from lora import ROWS, THINK_TOKENS, adapt_model, add_think_tokens, load_adapter, save_adapter
 from torch import Tensor, nn
+from torch.multiprocessing.spawn import spawn
 from traces import compose_trace, weigh_stems
 
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
@@ -51,7 +52,7 @@ class Student(NamedTuple):
 def main() -> None:
     """Train in two processes, and write the adapter every some minutes and at the end."""
     with tempfile.TemporaryDirectory() as meeting:
-        torch.multiprocessing.spawn(run_worker, (parse_arguments(), f"file://{meeting}/store"), WORKERS)
+        spawn(run_worker, (parse_arguments(), f"file://{meeting}/store"), WORKERS)
 
 
 def run_worker(worker: int, arguments: argparse.Namespace, meeting: str) -> None:
@@ -133,9 +134,10 @@ def learn_batch(student: Student, batch: Sequence[Sample]) -> float:
         loss = measure_loss(student, sample) / BATCH
         loss.backward()
         total += loss.item()
-    gradient = nn.utils.parameters_to_vector(value.grad for value in student.trained.values())
+    gradients = [value.grad for value in student.trained.values() if value.grad is not None]
+    gradient = nn.utils.parameters_to_vector(gradients)
     torch.distributed.all_reduce(gradient)
-    nn.utils.vector_to_parameters(gradient, [value.grad for value in student.trained.values()])
+    nn.utils.vector_to_parameters(gradient, gradients)
     return total * WORKERS
 
 
@@ -152,7 +154,8 @@ class Clock:
 
     def __init__(self, steps: int) -> None:
         self._steps, self._begin, self._saved = steps, time.monotonic(), time.monotonic()
-        self._tokens, self._losses = 0, []
+        self._tokens = 0
+        self._losses: list[float] = []
 
     def note(self, step: int, loss: float, tokens: int) -> None:
         """Count one step; every tenth is printed by the first process."""

@@ -99,7 +99,7 @@ def test_the_label_is_the_likelier_word_and_agrees_with_the_score(verdict: Verdi
 def test_a_pair_without_text_becomes_an_error_that_says_what_is_missing(pair: Pair, error: str) -> None:
     engine = RecordingEngine()
     assert judge(engine, pair) == failed_judgment(error)
-    assert engine.reason_asked == engine.verdict_asked == []
+    assert (engine.reason_asked, engine.verdict_asked) == ([], [])
 
 
 def test_a_failed_judgment_has_no_score_no_label_and_no_verdict() -> None:

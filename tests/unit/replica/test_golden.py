@@ -49,11 +49,18 @@ def make_golden(config: RerankConfig = CONFIG) -> GoldenSet:
     """A set of what the scripted engine says about PAIRS, as a run would have it in its output."""
     policy, engine = build_policy(config), ScriptedEngine(CONTEXT)
     judged = [(pair, asyncio.run(judge_pair(engine, pair, policy))) for pair in PAIRS]
-    pairs = tuple(
-        GoldenPair("q", f"d{number}", *pair[:4], str(found.finish), found.trace, found.score, *found[6:8])
-        for number, (pair, found) in enumerate(judged)
-    )
+    pairs = tuple(make_golden_pair(f"d{number}", pair, found) for number, (pair, found) in enumerate(judged))
     return GoldenSet(pairs, build_fingerprint(config), find_versions())
+
+
+def make_golden_pair(doc_id: str, pair: Pair, found: Judgment) -> GoldenPair:
+    assert pair.query is not None
+    assert pair.passage is not None
+    assert found.score is not None
+    return GoldenPair(
+        "q", doc_id, pair.query, pair.passage, pair.title, pair.instruction, str(found.finish), found.trace,
+        found.score, found.prompt_tokens, found.trace_tokens,
+    )  # fmt: skip
 
 
 GOLDEN = make_golden()

@@ -115,7 +115,7 @@ def test_several_threads_may_read_one_file(store: Store, row_group_limit: None, 
     units = list(itertools.pairwise([*range(0, 3000, 37), 3000]))
     units = units[1::2] + units[::2][::-1]
     with ThreadPoolExecutor(8) as pool:
-        read = list(pool.map(lambda unit: reader.read(*unit, ["row", "text"]), units))
+        read = list(pool.map(lambda unit: reader.read(unit[0], unit[1], ["row", "text"]), units))
     assert [part["row"].to_pylist() for part in read] == [list(range(*unit)) for unit in units]
 
 

@@ -57,7 +57,8 @@ def test_a_file_goes_on_reading_where_a_read_failed() -> None:
 def client_error(code: str) -> Exception:
     from botocore.exceptions import ClientError
 
-    return ClientError({"Error": {"Code": code, "Message": ""}}, "PutObject")
+    error: Exception = ClientError({"Error": {"Code": code, "Message": ""}}, "PutObject")
+    return error
 
 
 def botocore_error(name: str) -> Exception:

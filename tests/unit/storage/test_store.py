@@ -78,8 +78,13 @@ def test_of_many_writers_one_is_the_last_and_its_file_is_whole(store: Store, tmp
 
 def test_a_reader_never_sees_half_of_a_file_that_is_written_anew(store: Store) -> None:
     write_bytes(store, "x", b"0" * 100_000)
+
+    def write_anew() -> None:
+        for number in range(30):
+            write_bytes(store, "x", bytes([number]) * 100_000)
+
     with ThreadPoolExecutor(2) as pool:
-        writing = pool.submit(lambda: [write_bytes(store, "x", bytes([n]) * 100_000) for n in range(30)])
+        writing = pool.submit(write_anew)
         while not writing.done():
             data = read_bytes(store, "x") or b""
             assert (len(data), len(set(data))) == (100_000, 1)

@@ -58,6 +58,12 @@ def all_rules(draw: st.DrawFn) -> Rules:
     )
 
 
+def score_of(row: Judged) -> float:
+    """The score of a row that was taken: it has one."""
+    assert row.score is not None
+    return row.score
+
+
 def taken(choice: Choice) -> list[Judged]:
     return choice.positives + choice.negatives
 
@@ -88,8 +94,8 @@ def test_failed_rows_and_other_endings_are_never_taken(rows: list[Judged], rules
 def test_thresholds_hold(rows: list[Judged], rules: Rules) -> None:
     choice = choose_rows("q", rows, rules)
     if rules.source is Source.MODEL:
-        assert all(row.score >= rules.positive_from for row in choice.positives)
-        assert all(row.score <= rules.negative_to for row in choice.negatives if row.score != rules.positive_from)
+        assert all(score_of(row) >= rules.positive_from for row in choice.positives)
+        assert all(score_of(row) <= rules.negative_to for row in choice.negatives if row.score != rules.positive_from)
     else:
         assert all(row.given for row in choice.positives)
         assert not any(row.given for row in choice.negatives)
@@ -98,17 +104,17 @@ def test_thresholds_hold(rows: list[Judged], rules: Rules) -> None:
 @given(judged_rows(), all_rules())
 def test_margins_hold_between_all_positives_and_all_negatives(rows: list[Judged], rules: Rules) -> None:
     choice = choose_rows("q", rows, rules)
-    gaps = [good.score - bad.score for good in choice.positives for bad in choice.negatives]
+    gaps = [score_of(good) - score_of(bad) for good in choice.positives for bad in choice.negatives]
     assert rules.margin is None or all(gap >= rules.margin for gap in gaps)
 
 
 @given(judged_rows(), all_rules())
 def test_false_negatives_are_not_taken(rows: list[Judged], rules: Rules) -> None:
     choice = choose_rows("q", rows, rules)
-    best = max((row.score for row in choice.positives), default=None)
+    best = max((score_of(row) for row in choice.positives), default=None)
     for row in choice.negatives:
         assert not (rules.drop_called_true and row.label)
-        assert rules.ratio is None or best is None or row.score <= rules.ratio * best
+        assert rules.ratio is None or best is None or score_of(row) <= rules.ratio * best
 
 
 @given(judged_rows(), all_rules())
@@ -132,10 +138,10 @@ def test_a_cap_leaves_nothing_out_that_has_room(rows: list[Judged], rules: Rules
     choice = choose_rows("q", rows, rules)
     if choice.left_out[Reason.POSITIVE_CAP] and taken(choice):
         assert len(choice.positives) == rules.max_positives
-        loosest = min(row.score for row in choice.positives)
+        loosest = min(score_of(row) for row in choice.positives)
         over = [row for row in rows if row not in taken(choice) and row.finish in rules.finishes and row.score]
         if rules.source is Source.MODEL and not rules.agree and not choice.left_out[Reason.DUPLICATE]:
-            assert all(row.score <= loosest for row in over)
+            assert all(score_of(row) <= loosest for row in over)
 
 
 @given(judged_rows(), all_rules())

@@ -76,7 +76,7 @@ def test_values_lie_in_their_intervals_and_more_pairs_make_them_narrow() -> None
 
 def test_a_verdict_that_always_agrees_is_perfect() -> None:
     graded = make_graded(200)
-    found = measure_agreement(graded._replace(label=graded.relevant, score=graded.relevant * 1.0), 50, 0)
+    found = measure_agreement(graded._replace(label=graded.relevant, score=graded.relevant.astype(np.float64)), 50, 0)
     assert {name: measure["value"] for name, measure in found.items()} == dict.fromkeys(found, 1.0)
 
 

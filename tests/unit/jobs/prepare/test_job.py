@@ -61,8 +61,8 @@ def test_every_candidate_of_scifact_gets_its_texts(tmp_path: Path, capfd: pytest
     paths = [f"run={SCIFACT}/bm25.trec", f"queries={SCIFACT}", f"corpus={SCIFACT}", f"output.path={tmp_path}/pairs"]
     assert main([*paths, "output.shard_rows=150"]) == GOOD
     pairs = read_pairs(tmp_path / "pairs")
-    corpus = {row["_id"]: row for row in map(json.loads, (SCIFACT / "corpus.jsonl").open())}
-    queries = {row["_id"]: row["text"] for row in map(json.loads, (SCIFACT / "queries.jsonl").open())}
+    corpus = {row["_id"]: row for row in map(json.loads, (SCIFACT / "corpus.jsonl").read_text().splitlines())}
+    queries = {row["_id"]: row["text"] for row in map(json.loads, (SCIFACT / "queries.jsonl").read_text().splitlines())}
     run = [line.split() for line in (SCIFACT / "bm25.trec").read_text().splitlines()]
     expected = sorted((query, int(rank), doc, float(score)) for query, _, doc, rank, score, _ in run)
     assert [

@@ -31,8 +31,8 @@ def unit_counts(draw: st.DrawFn) -> Counts:
     errors = draw(st.integers(0, rows))
     judged = rows - errors
     closed = draw(st.integers(0, judged))
-    parts = [draw(st.integers(0, judged)) for _ in range(4)]
-    return Counts(rows, errors, judged - closed, closed, *parts[:2], saturated=parts[2], stray=parts[3])
+    left = st.integers(0, judged)
+    return Counts(rows, errors, judged - closed, closed, draw(left), draw(left), saturated=draw(left), stray=draw(left))
 
 
 some_units = st.lists(unit_counts(), min_size=1, max_size=8)

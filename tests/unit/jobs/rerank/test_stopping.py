@@ -23,7 +23,10 @@ def test_sigterm_asks_once_and_the_block_goes_on() -> None:
 
 
 def test_after_the_grace_time_the_block_is_interrupted() -> None:
-    with pytest.raises(KeyboardInterrupt), stop_on_sigterm(lambda: threading.Event().wait(LONG_S), 0.05):
+    def never_end() -> None:
+        threading.Event().wait(LONG_S)
+
+    with pytest.raises(KeyboardInterrupt), stop_on_sigterm(never_end, 0.05):
         terminate()
 
 
