@@ -11,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.layout import SETTINGS_PATH
-from rank1_batch.settings import RerankConfig
-from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
+from rank1_batch.settings import RerankConfig, input_paths
+from rank1_batch.storage.store import Store, absolute_url, open_store, read_bytes, write_bytes
 
 GROUPS = ("model", "engine", "prompt", "policy", "input", "cluster", "gates")
 
@@ -22,6 +22,9 @@ def record_settings(store: Store, config: RerankConfig) -> None:
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     recorded = {group: plain[group] for group in GROUPS}
     del recorded["engine"]["env"]
+    # The later command may be given in another working directory.
+    paths = [absolute_url(path) for path in input_paths(config.input)]
+    recorded["input"]["path"] = paths if isinstance(config.input.path, list) else paths[0]
     data = json.dumps(recorded, indent=2).encode()
     if read_bytes(store, SETTINGS_PATH) != data:
         write_bytes(store, SETTINGS_PATH, data)

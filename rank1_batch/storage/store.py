@@ -50,7 +50,10 @@ class FileInfo(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A place for files. `root` has no protocol and no trailing slash; paths are relative to it."""
+    """A place for files. `root` has no protocol and no trailing slash; paths are relative to it.
+
+    `url` opens the same place from any working directory.
+    """
 
     fs: fsspec.AbstractFileSystem
     root: str
@@ -61,6 +64,11 @@ class Store(NamedTuple):
         return f"{self.root}/{path}" if path else self.root
 
 
+def absolute_url(url: str) -> str:
+    """The same place from any working directory: a local path becomes absolute, a URL stays as it is."""
+    return url if "://" in url else str(Path(url).expanduser().absolute())
+
+
 def open_store(url: str) -> Store:
     """The store behind a URL or a local path. Raises SettingsError for a protocol we cannot serve."""
     protocol = url.partition("://")[0] if "://" in url else "file"
@@ -68,14 +76,15 @@ def open_store(url: str) -> Store:
     options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False}
     options |= s3_options() if protocol in S3_PROTOCOLS else {}
     try:
-        fs, root = fsspec.core.url_to_fs(str(Path(url).expanduser()) if protocol == "file" else url, **options)
+        fs, root = fsspec.core.url_to_fs(absolute_url(url), **options)
     except (ImportError, ValueError) as error:
         extra = MISSING_EXTRAS.get(protocol)
         hint = f": install rank1-batch[{extra}]" if extra else ""
         raise SettingsError([f"{url}: cannot open {protocol}:// paths{hint} ({error})"]) from error
     if protocol in S3_PROTOCOLS:
         fs.retries = 1  # s3fs's own tries have no jitter, and would not be counted
-    return Store(fs, str(root).rstrip("/"), url.rstrip("/"))
+    root = str(root).rstrip("/")
+    return Store(fs, root, root if isinstance(fs, LocalFileSystem) else url.rstrip("/"))
 
 
 def ask(store: Store, path: str, request: Callable[[], T]) -> T:
