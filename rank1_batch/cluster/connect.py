@@ -12,9 +12,8 @@ from typing import Any
 
 import ray
 import ray.data
-from ray.exceptions import NodeDiedError, TaskUnschedulableError
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rank1_batch.cluster.nodes import ask_nodes
 from rank1_batch.errors import ReplicaError, SettingsError
 from rank1_batch.settings import ClusterConfig, EngineConfig
 from rank1_batch.versions import compare_versions, find_versions
@@ -139,16 +138,9 @@ def check_capacity(cluster: ClusterConfig, engine: EngineConfig, resources: dict
 def check_node_versions() -> None:
     """Raises SettingsError where a node that is up has other versions than this process."""
     mine = find_versions()
-    calls = {
-        node["NodeID"]: ray.remote(find_versions)
-        .options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False))
-        .remote()
-        for node in ray.nodes()
-        if node["Alive"]
-    }
-    problems = []
-    for node, call in calls.items():
-        with contextlib.suppress(NodeDiedError, TaskUnschedulableError):  # a spot node that went away meanwhile
-            problems += [f"node {node[:12]}: {problem}" for problem in compare_versions(mine, ray.get(call))]
+    answers = ask_nodes(ray.nodes(), find_versions)
+    problems = [
+        f"node {node}: {problem}" for node, found in answers.items() for problem in compare_versions(mine, found)
+    ]
     if problems:
         raise SettingsError([*problems, "install the same versions on every node"])

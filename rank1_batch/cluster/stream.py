@@ -12,10 +12,12 @@ import ray
 from ray.data import ActorPoolStrategy
 
 from rank1_batch import errors
+from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes
 from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.output.counts import Counts
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
+from rank1_batch.replica.places import ADVICE, find_unseen
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
 ROWS_IN_FLIGHT = 32
@@ -78,6 +80,8 @@ def stream_units(
     Units that are passed over, after the run was asked to stop, have none: all others do, so that
     the end means that nothing is under way.
     """
+    spec = spec._replace(first_file=units[0].path)
+    check_places(spec, engine)
     replicas = cluster.max_replicas or cluster.replicas
     tasks = deal_units(units, engine.max_num_seqs, replicas)
     # No more for one than its share: the first to be loaded would take all units of a small job.
@@ -112,6 +116,14 @@ def stream_units(
         raise ReplicaError(f"the replicas failed, and their logs say why: {_first_line(error)}") from error
     finally:
         rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
+
+
+def check_places(spec: JudgeSpec, engine: EngineConfig) -> None:
+    """Raises SettingsError where a node that could hold a replica does not see the input or the output."""
+    places = spec.input_url, spec.first_file, spec.output_url
+    answers = ask_nodes(find_fitting_nodes(engine, ray.nodes()), find_unseen, *places)
+    if problems := [f"node {node}: {problem}" for node, unseen in answers.items() for problem in unseen]:
+        raise SettingsError([*problems, ADVICE])
 
 
 def _grow_at_once(most: int) -> None:

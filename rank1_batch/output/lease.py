@@ -69,9 +69,12 @@ def read_lease(store: Store) -> Lease | None:
 
 
 def may_go_on(store: Store, run_id: str) -> bool:
-    """Whether a run still holds the output, and was not asked to stop. For its replicas."""
+    """Whether a run still holds the output, and was not asked to stop. For its replicas.
+
+    Where there is no lease, the run has ended, or this machine does not see the output any more.
+    """
     lease = read_lease(store)
-    return lease is None or (lease.run_id == run_id and lease.state == LeaseState.RUNNING)
+    return lease is not None and (lease.run_id == run_id and lease.state == LeaseState.RUNNING)
 
 
 class HeldLease:

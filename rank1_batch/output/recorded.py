@@ -12,7 +12,7 @@ from rank1_batch.errors import SettingsError
 from rank1_batch.output.layout import SETTINGS_PATH
 from rank1_batch.settings import RerankConfig, input_paths
 from rank1_batch.storage.documents import read_document, to_json
-from rank1_batch.storage.store import Store, make_absolute, open_store, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, absolute_url, open_store, read_bytes, write_bytes
 
 GROUPS = ("model", "engine", "prompt", "policy", "input", "output", "cluster", "gates", "golden")
 
@@ -23,7 +23,8 @@ def record_settings(store: Store, config: RerankConfig) -> None:
     recorded = {group: plain[group] for group in GROUPS}
     del recorded["engine"]["env"], recorded["output"]["path"]
     # Another command may be started elsewhere.
-    recorded["input"]["path"] = [make_absolute(path) for path in input_paths(config.input)]
+    paths = [absolute_url(path) for path in input_paths(config.input)]
+    recorded["input"]["path"] = paths if isinstance(config.input.path, list) else paths[0]
     data = to_json(recorded)
     if read_bytes(store, SETTINGS_PATH) != data:
         write_bytes(store, SETTINGS_PATH, data)

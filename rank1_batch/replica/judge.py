@@ -29,6 +29,7 @@ from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.replica.loop import Replica
+from rank1_batch.replica.places import ADVICE, find_unseen
 from rank1_batch.settings import GoldenConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import open_store
@@ -43,7 +44,7 @@ LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
-    """All that an actor needs to know."""
+    """All that an actor needs to know. `first_file` is one of the input, by which an actor knows that it sees it."""
 
     config: RerankConfig
     input_url: str
@@ -52,6 +53,7 @@ class JudgeSpec(NamedTuple):
     versions: dict[str, str]
     golden: GoldenSet | None = None
     redo: Redo | None = None
+    first_file: str = ""
 
 
 class Receipt(NamedTuple):
@@ -82,6 +84,7 @@ class JudgeUnits:
 
     def __init__(self, spec: JudgeSpec, node: str) -> None:
         self._check_versions(spec.versions)
+        self._check_places(spec)
         self._spec, self._node = spec, node
         self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
@@ -194,6 +197,12 @@ class JudgeUnits:
         if golden is not None:
             judgments = self._replica.judge_given(given_traces(golden))
             check_scores(golden, judgments, settings, self._node)
+
+    def _check_places(self, spec: JudgeSpec) -> None:
+        """Raises SettingsError where rows would be judged into a folder that nobody looks into."""
+        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
+            host = socket.gethostname()
+            raise SettingsError([*(f"{host}: {problem}" for problem in unseen), ADVICE])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())

@@ -50,7 +50,10 @@ class FileInfo(NamedTuple):
 
 
 class Store(NamedTuple):
-    """A place for files. `root` has no protocol and no trailing slash; paths are relative to it."""
+    """A place for files. `root` has no protocol and no trailing slash; paths are relative to it.
+
+    `url` opens the same place from any working directory.
+    """
 
     fs: fsspec.AbstractFileSystem
     root: str
@@ -61,14 +64,14 @@ class Store(NamedTuple):
         return f"{self.root}/{path}" if path else self.root
 
 
-def make_absolute(url: str) -> str:
+def absolute_url(url: str) -> str:
     """A URL as it is; a local path from the root, since other processes have other current folders."""
     return url if "://" in url else os.path.normpath(Path(url).expanduser().absolute())
 
 
 def open_store(url: str) -> Store:
     """The store behind a URL or a local path. Raises SettingsError for a protocol we cannot serve."""
-    url = make_absolute(url)
+    url = absolute_url(url)
     protocol = url.partition("://")[0] if "://" in url else "file"
     # s3fs keeps listings: without this, files put by another process stay unseen.
     options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False}
@@ -81,7 +84,8 @@ def open_store(url: str) -> Store:
         raise SettingsError([f"{url}: cannot open {protocol}:// paths{hint} ({error})"]) from error
     if protocol in S3_PROTOCOLS:
         fs.retries = 1  # s3fs's own tries have no jitter, and would not be counted
-    return Store(fs, str(root).rstrip("/"), url.rstrip("/"))
+    root = str(root).rstrip("/")
+    return Store(fs, root, root if isinstance(fs, LocalFileSystem) else url.rstrip("/"))
 
 
 def ask(store: Store, path: str, request: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.nodes import BUCKET, Cluster, Node, run_cluster
+from tests.support.nodes import BUCKET, HOME, Cluster, Node, run_cluster
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
 
@@ -70,3 +70,27 @@ def test_a_job_uses_a_node_that_is_added_while_it_works(cluster: Cluster, tmp_pa
     assert job.returncode == 0, printed
     replicas = read_summary(judged)["this_run"]["replicas"]
     assert sorted(name.partition("@")[2] for name in replicas) == ["node1", "node2"]
+
+
+def test_a_job_whose_output_another_node_does_not_see_ends_before_it_judges(cluster: Cluster, tmp_path: Path) -> None:
+    """A relative path: each node took it for a folder of its own, judged into it, and the job said "run again"."""
+    driver, other = cluster.add_node(share=[tmp_path]), cluster.add_node(share=[tmp_path])
+    places = [f"input.path={tmp_path}/pairs", "output.path=judged"]
+    job = start_job(driver, cluster, *places, "cluster.replicas=2")
+    printed = end_job(job)
+    assert job.returncode == 2, printed
+    assert f"node {other.address}" in printed
+    assert f"this node does not see the run in {HOME}/judged" in printed
+    assert f"node {driver.address}" not in printed
+    assert driver.check(["find", "judged", "-path", "*judgments*"]) == ""
+    assert other.check(["ls"]) == ""
+
+
+def test_a_job_whose_input_a_node_does_not_see_ends_before_it_judges(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.start_s3()
+    driver, other = cluster.add_node(share=[tmp_path]), cluster.add_node()
+    job = start_job(driver, cluster, f"input.path={tmp_path}/pairs", f"output.path={BUCKET}/judged")
+    printed = end_job(job)
+    assert job.returncode == 2, printed
+    assert f"node {other.address}" in printed
+    assert f"this node does not see the input {tmp_path}/pairs: there is no 0.parquet" in printed

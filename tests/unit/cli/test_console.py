@@ -6,9 +6,9 @@ from rank1_batch.cli.console import print_lines
 
 
 def printed(*lines: tuple[str, str]) -> str:
-    console = Console(file=io.StringIO(), width=40)
-    print_lines(lines, console)
-    return console.file.getvalue()  # type: ignore[attr-defined]  # rich calls it IO[str]
+    file = io.StringIO()
+    print_lines(lines, Console(file=file, width=40))
+    return file.getvalue()
 
 
 def test_values_stand_in_one_column() -> None:

@@ -115,7 +115,7 @@ def test_the_replicas_of_a_run_go_on_until_it_stops(store: Store) -> None:
         assert may_go_on(store, held.run_id)
         held.stop()
         wait_for(lambda: not may_go_on(store, held.run_id), "the replicas were not told", 10)
-    assert may_go_on(store, "any")
+    assert not may_go_on(store, held.run_id)
 
 
 def test_of_many_that_start_at_once_one_holds_the_lease(store: Store) -> None:

@@ -10,7 +10,7 @@ from rank1_batch.judging.records import Finish, Judgment, failed_judgment
 from rank1_batch.judging.scoring import Verdict, score_verdict
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.counts import Counts, count_judgments
-from rank1_batch.output.lease import hold_lease
+from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica import judge as judge_stage
@@ -55,11 +55,16 @@ def plan_tiny(folder: Path, *settings: str) -> tuple[RerankConfig, str, list[Uni
     return config, source.url, plan_units(source, files, config.input).units
 
 
+def spec_of(config: RerankConfig, source: str, lease: HeldLease, unit: Unit) -> JudgeSpec:
+    return JudgeSpec(config, source, config.output.path, lease.run_id, find_versions(), first_file=unit.path)
+
+
 def test_a_unit_whose_judgments_are_there_is_not_asked_for_again(tmp_path: Path) -> None:
     """Its run may not know: a replica may die between a commit and its receipt."""
     config, source, (unit,) = plan_tiny(tmp_path, "policy=no_think")
-    judge = JudgeUnits(JudgeSpec(config, source, config.output.path, "run", find_versions()), "node")
-    first, again = judge(unit), judge(unit)
+    with hold_lease(open_store(config.output.path), print, takeover=False) as lease:
+        judge = JudgeUnits(spec_of(config, source, lease, unit), "node")
+        first, again = judge(unit), judge(unit)
     assert first.won
     assert first.sent_tokens > 0
     assert not again.won
@@ -76,7 +81,7 @@ def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
     assert len(units) == 4
     output = open_store(config.output.path)
     with hold_lease(output, print, takeover=False) as lease, ThreadPoolExecutor(4) as pool:
-        judge = JudgeUnits(JudgeSpec(config, source, config.output.path, lease.run_id, find_versions()), "node")
+        judge = JudgeUnits(spec_of(config, source, lease, units[0]), "node")
         calls = [pool.submit(judge, unit) for unit in units]
         wait_for(lambda: judge._begun, "nothing was begun")
         lease.stop()

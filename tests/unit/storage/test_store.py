@@ -123,6 +123,14 @@ def test_a_failed_write_leaves_nothing_behind(store: Store, tmp_path: Path) -> N
     assert names(tmp_path) == []
 
 
+def test_a_local_place_has_an_absolute_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process, or a later command, opens it from another working directory."""
+    monkeypatch.chdir(tmp_path)
+    url = str(tmp_path / "judged")
+    assert [open_store(path).url for path in ("judged", "./judged/", f"file://{url}", url)] == [url] * 4
+    assert open_store("memory://judged/").url == "memory://judged"
+
+
 def test_what_is_not_there_reads_as_none(store: Store) -> None:
     assert read_bytes(store, "no/such/file") is None
     assert stat_file(store, "no/such/file") is None

@@ -11,13 +11,13 @@ from rank1_batch.jobs.rerank.gates import (
     ADVICE,
     FAIL,
     WARN,
-    Gate,
     check_gates,
     describe_gate,
     find_shares,
     list_failures,
 )
 from rank1_batch.output.counts import Counts, add_counts
+from rank1_batch.output.summary import Gate
 from rank1_batch.settings import GateLimits, GatesConfig, load_config
 
 NAMES = [field.name for field in fields(GateLimits)]
