@@ -148,14 +148,14 @@ class RunConfig:
 class RerankConfig:
     """All settings of `jobs.rerank`."""
 
-    model: ModelConfig = setting("the checkpoint; model=NAME takes one of the table", ModelConfig)
+    model: ModelConfig = setting("the checkpoint", ModelConfig)
     engine: EngineConfig = setting("what runs the checkpoint", EngineConfig)
     prompt: PromptConfig = setting("the words that the model reads", PromptConfig)
     policy: PolicyConfig = setting("whether and how long the model reasons", PolicyConfig)
     input: InputConfig = setting("the pairs", InputConfig)
     output: OutputConfig = setting("where results go", OutputConfig)
     cluster: ClusterConfig = setting("where the engines run", ClusterConfig)
-    gates: GatesConfig = setting("shares of rows, 0 to 1, that tell a bad run; null: no limit", GatesConfig)
+    gates: GatesConfig = setting("shares of rows (0 to 1) that show a bad run; null sets no limit", GatesConfig)
     golden: GoldenConfig = setting("pairs with known scores, to check every replica with", GoldenConfig)
     run: RunConfig = setting("how this run behaves; no effect on scores", RunConfig)
 
