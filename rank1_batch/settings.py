@@ -120,7 +120,7 @@ def _warning_limits() -> GateLimits:
 
 @dataclass
 class GatesConfig:
-    """Limits of a healthy job: past those of `warn` it is told, past those of `fail` the exit code says so, too."""
+    """Limits of a healthy job. Past `warn` it prints a warning; past `fail` its exit code is 7, too."""
 
     warn: GateLimits = setting("past these the job ends with a warning", _warning_limits)
     fail: GateLimits = setting("past these the job ends with exit code 7", lambda: GateLimits(stray=0.5))

@@ -188,9 +188,9 @@ def test_settings_that_contradict_each_other_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("override", "key", "expected"),
     [
-        ("model.max_model_len=long", "model.max_model_len", "Integer"),
+        ("model.max_model_len=long", "model.max_model_len", "a whole number"),
         ("policy.kind=short", "policy.kind", "one of full, no_think"),
-        ("run.fresh=perhaps", "run.fresh", "bool"),
+        ("run.fresh=perhaps", "run.fresh", "true or false"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_told_with_what_it_should_be(override: str, key: str, expected: str) -> None:
