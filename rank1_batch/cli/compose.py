@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rank1_batch.cli.choices import find_conf_folder, list_choices
+from rank1_batch.cli.fields import list_settings
 from rank1_batch.cli.typed import Typed, escape_text, read_member, read_typed, suggest
 from rank1_batch.errors import SettingsError
 
@@ -151,21 +152,15 @@ def _hydra_override(override: str, schema: type[Any]) -> str:
     """An override as Hydra takes it."""
     if own := _find_own_files([override]):
         return f"{next(iter(own))}={OWN_CHOICE}"
-    return _open(override, tuple(_open_keys(schema)))
+    return _open(override, schema)
 
 
-def _open_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
-    """Settings that are mappings: their keys are the user's own."""
-    for field in fields(schema):
-        if get_origin(field.type) is dict:
-            yield f"{prefix}{field.name}"
-        elif is_dataclass(field.type) and isinstance(field.type, type):
-            yield from _open_keys(field.type, f"{prefix}{field.name}.")
-
-
-def _open(override: str, open_keys: Sequence[str]) -> str:
-    """Hydra would want a plus sign before a new key of a mapping."""
-    return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
+def _open(override: str, schema: type[Any]) -> str:
+    """Hydra would want a plus sign before a new key of a mapping, whose keys are the user's own."""
+    mappings = [each.key for each in list_settings(schema()) if get_origin(each.type) is dict]
+    return (
+        f"++{override}" if override.startswith(tuple(f"{key}{end}" for key in mappings for end in ".=")) else override
+    )
 
 
 def _find_unknown_keys(config: DictConfig, schema: type[Any], prefix: str = "") -> list[str]:
@@ -211,6 +206,8 @@ def _explain_value(key: str, reason: str) -> str:
         return f"{key} is {found[1]}, but must be {NUMBERS.get(found[2], found[2])}"
     if found := re.match(r"Value (.*) is not a valid bool", reason):
         return f"{key} is {found[1]}, but must be true or false"
+    if found := re.match(r"Invalid value (.*), expected one of \[(.*)\]", reason):
+        return f"{key} is {found[1]}, but must be one of {found[2].lower()}"
     if re.match(r"Invalid type assigned|Cannot assign", reason):
         return f"{key} holds settings of its own: type {key}.NAME=VALUE"
     return f"{key}: {reason}"
@@ -221,5 +218,4 @@ def _explain_key(key: str, schema: type[Any]) -> str:
 
 
 def _all_keys(schema: type[Any]) -> list[str]:
-    own = {field.name for field in fields(schema)}
-    return sorted(own.union(*(_all_keys(group) for group in _groups(schema).values())))
+    return sorted({each.key.rpartition(".")[2] for each in list_settings(schema())})

@@ -106,6 +106,12 @@ def test_own_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> Non
     assert none.startswith(f"policy={tmp_path}/none.yaml: cannot be read: ")
 
 
+def test_a_kind_that_is_none_is_refused_in_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("kind: short")
+    assert problems_of(f"policy={path}") == [f"policy.kind is 'short', but must be one of full, no_think (in {path})"]
+
+
 def test_choices_are_those_of_the_folder() -> None:
     assert set(list_choices()) == {folder.name for folder in find_conf_folder().iterdir() if folder.is_dir()}
 
