@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from rank1_batch.cli.command import end
+from rank1_batch.cli.command import end, wants_help
 
 # Before anything imports Arrow: its own allocator keeps what was freed, some 40 MB of a driver's 370 over 10⁶ rows and
 # 50 MB of a replica's 300. The nodes of a Ray that a job starts inherit it.
@@ -40,8 +40,10 @@ def run(argv: Sequence[str]) -> int:
     """Run the job that the first argument names with the others; the exit code (2 if there is no such job)."""
     name, *arguments = argv or ["--help"]
     if name in JOBS:
-        job = importlib.import_module(f"rank1_batch.jobs.{name}.command")
-        return int(job.main(arguments))
+        # A job's settings alone are imported for its help: Arrow, Ray and the others take seconds.
+        if wants_help(arguments):
+            return say(importlib.import_module(f"rank1_batch.jobs.{name}.settings").JOB.help())
+        return int(importlib.import_module(f"rank1_batch.jobs.{name}.command").main(arguments))
     if name == "--version":
         return say(f"rank1-batch {version('rank1-batch')}")
     if name in ("--help", "-h"):

@@ -121,7 +121,7 @@ def _warning_limits() -> GateLimits:
 
 @dataclass
 class GatesConfig:
-    """Limits of a healthy job: past those of `warn` it is told, past those of `fail` the exit code says so, too."""
+    """Limits of a healthy job. Past `warn` it prints a warning; past `fail` its exit code is 7, too."""
 
     warn: GateLimits = setting("past these the job ends with a warning", _warning_limits)
     fail: GateLimits = setting("past these the job ends with exit code 7", lambda: GateLimits(stray=0.5))
@@ -149,14 +149,14 @@ class RunConfig:
 class RerankConfig:
     """All settings of `jobs.rerank`."""
 
-    model: ModelConfig = setting("the checkpoint; model=NAME takes one of the table", ModelConfig)
+    model: ModelConfig = setting("the checkpoint", ModelConfig)
     engine: EngineConfig = setting("what runs the checkpoint", EngineConfig)
     prompt: PromptConfig = setting("the words that the model reads", PromptConfig)
     policy: PolicyConfig = setting("whether and how long the model reasons", PolicyConfig)
     input: InputConfig = setting("the pairs", InputConfig)
     output: OutputConfig = setting("where results go", OutputConfig)
     cluster: ClusterConfig = setting("where the engines run", ClusterConfig)
-    gates: GatesConfig = setting("shares of rows, 0 to 1, that tell a bad run; null: no limit", GatesConfig)
+    gates: GatesConfig = setting("shares of rows (0 to 1) that show a bad run; null sets no limit", GatesConfig)
     golden: GoldenConfig = setting("pairs with known scores, to check every replica with", GoldenConfig)
     run: RunConfig = setting("how this run behaves; no effect on scores", RunConfig)
 

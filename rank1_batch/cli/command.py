@@ -4,13 +4,12 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import Generic, NamedTuple, NoReturn, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from rank1_batch.cli.choices import list_choices
-from rank1_batch.cli.compose import compose_settings, load_settings
+from rank1_batch.cli.help import render_help
 from rank1_batch.errors import Rank1BatchError
 
 INTERRUPTED = 130
@@ -18,57 +17,74 @@ INTERRUPTED = 130
 T = TypeVar("T")
 
 
-class Job(NamedTuple):
-    """What a command line is made of. `name` is that of `conf/<name>.yaml`; `groups` those of its choices.
+class Job(NamedTuple, Generic[T]):
+    """What a command line is made of. `name` is that of `conf/<name>.yaml`.
 
-    `restore` fills in settings that another run recorded (`settings.load_settings`).
+    `about` is what `--help` says first. `check` says what is wrong with settings, a sentence for each problem.
     """
 
     name: str
-    usage: str
-    groups: Sequence[str] = ()
-    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None
+    about: str
+    schema: type[T]
+    check: Callable[[T], list[str]]
+
+    def help(self) -> str:
+        """What `--help` shows."""
+        return render_help(self.name, self.about, self.schema())
+
+
+def wants_help(argv: Sequence[str]) -> bool:
+    """Whether these arguments ask for help and for nothing else."""
+    return "--help" in argv or "-h" in argv
 
 
 def run_command(
-    job: Job, argv: Sequence[str], schema: type[T], check: Callable[[T], list[str]], run: Callable[[T, Console], int]
+    job: Job[T],
+    argv: Sequence[str],
+    run: Callable[[T, Console], int],
+    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None = None,
 ) -> int:
-    """Run a job with these arguments: its exit code (docs/exit-codes.md lists them)."""
+    """Run a job with these arguments: its exit code (docs/exit-codes.md lists them).
+
+    `restore` fills in settings that another run recorded (`compose.load_settings`).
+    """
     # A copy of stdout: while Ray works, what others print goes to a file (cluster.divert_output).
     with os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8") as out:
-        return _run_with(Console(file=out, highlight=False), job, argv, schema, check, run)
+        console = Console(file=out, highlight=False)
+        if wants_help(argv):
+            console.out(job.help())
+            return 0
+        return _run_with(console, job, argv, run, restore)
 
 
 def _run_with(
     console: Console,
-    job: Job,
+    job: Job[T],
     argv: Sequence[str],
-    schema: type[T],
-    check: Callable[[T], list[str]],
     run: Callable[[T, Console], int],
+    restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None,
 ) -> int:
-    if "--help" in argv or "-h" in argv:
-        console.print(job.usage, markup=False, soft_wrap=True)
-        for group in job.groups:
-            console.print(f"{group}: {', '.join(list_choices()[group])}", markup=False)
-        return 0
+    # Here, as Hydra takes most of the time that --help would take.
+    from rank1_batch.cli.compose import compose_settings, load_settings
+
     overrides = [argument for argument in argv if argument != "--settings"]
     errors = Console(stderr=True, highlight=False)
     try:
         if "--settings" in argv:
-            console.out(OmegaConf.to_yaml(compose_settings(overrides, job.name, schema)), end="")
+            config = compose_settings(overrides, job.name, job.schema)
+            console.out(OmegaConf.to_yaml(restore(config, overrides) if restore else config), end="")
             return 0
-        return run(load_settings(overrides, job.name, schema, check, job.restore), console)
+        return run(load_settings(overrides, job.name, job.schema, job.check, restore), console)
     except Rank1BatchError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return error.exit_code
     except KeyboardInterrupt:
-        errors.print("interrupted: what was done is kept, and the same command goes on")
+        errors.print("interrupted: all committed work is kept; run the same command to resume")
         return INTERRUPTED
 
 
 def end(exit_code: int) -> NoReturn:
-    """End this process at once: nothing may be left to do for it.
+    """Exit at once, without the interpreter's own shutdown. Call it only when all work is done.
 
     Arrow's threads may outlive what they read. One that lets go of a Python object, say a file of a store, while the
     interpreter takes itself down aborts the process (CPython's issue 87135, until 3.14): of short runs that read such

@@ -1,7 +1,7 @@
 """Typed settings of any job: Hydra composes `conf/` and the command line into a dataclass.
 
 A job's settings are a dataclass of plain values, or of groups that are dataclasses themselves, and a
-file `conf/<job>.yaml` that extends it. All problems are told at once, each in one sentence. A choice is
+file `conf/<job>.yaml` that extends it. All problems are reported at once, each in one sentence. A choice is
 a file under `conf/`, or a user's own YAML file anywhere: `prompt=my/prompt.yaml`.
 """
 
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rank1_batch.cli.choices import find_conf_folder, list_choices
+from rank1_batch.cli.fields import list_settings
 from rank1_batch.cli.typed import Typed, escape_text, read_member, read_typed, suggest
 from rank1_batch.errors import SettingsError
 
@@ -28,6 +29,9 @@ T = TypeVar("T")
 
 OWN_CHOICE = "file_of_your_own"
 """The name under which Hydra knows a user's own file."""
+
+NUMBERS = {"Integer": "a whole number", "Float": "a number"}
+"""OmegaConf's names of types, in plain words."""
 
 
 def load_settings(
@@ -148,21 +152,15 @@ def _hydra_override(override: str, schema: type[Any]) -> str:
     """An override as Hydra takes it."""
     if own := _find_own_files([override]):
         return f"{next(iter(own))}={OWN_CHOICE}"
-    return _open(override, tuple(_open_keys(schema)))
+    return _open(override, schema)
 
 
-def _open_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
-    """Settings that are mappings: their keys are the user's own."""
-    for field in fields(schema):
-        if get_origin(field.type) is dict:
-            yield f"{prefix}{field.name}"
-        elif is_dataclass(field.type) and isinstance(field.type, type):
-            yield from _open_keys(field.type, f"{prefix}{field.name}.")
-
-
-def _open(override: str, open_keys: Sequence[str]) -> str:
-    """Hydra would want a plus sign before a new key of a mapping."""
-    return f"++{override}" if any(override.startswith((f"{key}.", f"{key}=")) for key in open_keys) else override
+def _open(override: str, schema: type[Any]) -> str:
+    """Hydra would want a plus sign before a new key of a mapping, whose keys are the user's own."""
+    mappings = [each.key for each in list_settings(schema()) if get_origin(each.type) is dict]
+    return (
+        f"++{override}" if override.startswith(tuple(f"{key}{end}" for key in mappings for end in ".=")) else override
+    )
 
 
 def _find_unknown_keys(config: DictConfig, schema: type[Any], prefix: str = "") -> list[str]:
@@ -184,16 +182,35 @@ def _explain(error: Exception, schema: type[Any]) -> str:
     text = f"{error}\n{error.__cause__ or ''}".strip()
     choice = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if choice and choice[1] in list_choices():
-        names = list_choices()[choice[1]]
-        return f"{choice[1]}={choice[2]}: no such choice{suggest(choice[2], names)}; there are {', '.join(names)}"
+        return _explain_choice(choice[1], choice[2])
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: cannot be read; put quotes around a value with = , or blanks: 'key=\"a=b\"'"
+        word = error.override.lstrip("+")
+        return f"{word}: cannot be read; put quotes around a value with = , or blanks: 'key=\"a=b\"'"
     full = re.search(r"full_key: (\S+)", text)
     if full and re.search(r"Key '[^']+' (?:is )?not in", text):
         return _explain_key(full[1], schema)
     lines = [line for line in str(error.__cause__ or error).split("\n") if not line.endswith("while composing config:")]
     reason = lines[0].strip()
-    return f"{full[1]}: {reason}" if full else " ".join(reason.split())
+    return _explain_value(full[1], reason) if full else " ".join(reason.split())
+
+
+def _explain_choice(group: str, name: str) -> str:
+    names = list_choices()[group]
+    other = f", and model=custom model.name={name} takes any other" if group == "model" and "/" in name else ""
+    return f"{group}={name}: no such choice{suggest(name, names)}; there are {', '.join(names)}{other}"
+
+
+def _explain_value(key: str, reason: str) -> str:
+    """A value of the wrong type, in plain words."""
+    if found := re.match(r"Value (.*) of type '\w+' could not be converted to (\w+)", reason):
+        return f"{key} is {found[1]}, but must be {NUMBERS.get(found[2], found[2])}"
+    if found := re.match(r"Value (.*) is not a valid bool", reason):
+        return f"{key} is {found[1]}, but must be true or false"
+    if found := re.match(r"Invalid value (.*), expected one of \[(.*)\]", reason):
+        return f"{key} is {found[1]}, but must be one of {found[2].lower()}"
+    if re.match(r"Invalid type assigned|Cannot assign", reason):
+        return f"{key} holds settings of its own: type {key}.NAME=VALUE"
+    return f"{key}: {reason}"
 
 
 def _explain_key(key: str, schema: type[Any]) -> str:
@@ -201,5 +218,4 @@ def _explain_key(key: str, schema: type[Any]) -> str:
 
 
 def _all_keys(schema: type[Any]) -> list[str]:
-    own = {field.name for field in fields(schema)}
-    return sorted(own.union(*(_all_keys(group) for group in _groups(schema).values())))
+    return sorted({each.key.rpartition(".")[2] for each in list_settings(schema())})

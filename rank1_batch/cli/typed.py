@@ -124,6 +124,8 @@ def _explain_value(word: str, known: Mapping[str, Setting]) -> str | None:
     key, value = _split(word)
     setting = _text_kind(key, known)
     text = setting and _read_text(value, setting)
+    if key.startswith("hydra."):
+        return f"{key}: no such setting"
     if not value and key in known:
         return f"{word} is empty: give it a value, or leave it out"
     if isinstance(text, list) and "" in text:

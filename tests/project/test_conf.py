@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rank1_batch.cli.choices import find_conf_folder, list_choices
+from rank1_batch.cli.choices import find_conf_folder, list_choices, list_models
 from rank1_batch.errors import SettingsError
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.settings import PromptConfig, load_config
@@ -73,6 +73,15 @@ def test_every_full_checkpoint_of_rank1_is_a_choice(size: str) -> None:
 def test_every_awq_checkpoint_is_a_choice_and_leaves_its_method_to_the_engine(size: str) -> None:
     model = load_config([f"model={choice_of(f'rank1-{size}-awq')}", *PATHS]).model
     assert (model.name, model.dtype, model.quantization) == (f"jhu-clsp/rank1-{size}-awq", "float16", None)
+
+
+def test_every_checkpoint_says_how_large_it_is_and_which_gpu_holds_it() -> None:
+    """--help reads it from the first lines of the files."""
+    models = [model for model in list_models() if model.checkpoint]
+    assert {model.name for model in models} == {
+        choice_of(f"rank1-{size}") for size in (*FULL, *(f"{size}-awq" for size in QUANTISED))
+    }
+    assert all(model.weights and model.gpu for model in models)
 
 
 def prompt_of(choice: str) -> PromptConfig:
@@ -179,9 +188,9 @@ def test_settings_that_contradict_each_other_are_told_together() -> None:
 @pytest.mark.parametrize(
     ("override", "key", "expected"),
     [
-        ("model.max_model_len=long", "model.max_model_len", "Integer"),
+        ("model.max_model_len=long", "model.max_model_len", "a whole number"),
         ("policy.kind=short", "policy.kind", "one of full, no_think"),
-        ("run.fresh=perhaps", "run.fresh", "bool"),
+        ("run.fresh=perhaps", "run.fresh", "true or false"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_told_with_what_it_should_be(override: str, key: str, expected: str) -> None:

@@ -1,14 +1,17 @@
 """`rank1-batch`: the list of jobs, the version, and mistyped names. The jobs themselves are typed elsewhere."""
 
+import importlib
 import os
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from importlib.metadata import version
 
 import pytest
 
 from rank1_batch.__main__ import JOBS, WRONG_USE, run
 from rank1_batch.cli.choices import find_conf_folder
+from rank1_batch.cli.fields import list_settings
 from tests.support.paths import ROOT
 
 
@@ -62,3 +65,35 @@ def test_a_job_gives_back_the_memory_that_arrow_frees() -> None:
     environment = {name: value for name, value in os.environ.items() if name != "ARROW_DEFAULT_MEMORY_POOL"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, cwd=ROOT, capture_output=True, check=True)
     assert done.stdout.decode().strip() == "system"
+
+
+HEAVY = ("duckdb", "fsspec", "hydra", "ir_measures", "numpy", "pyarrow", "ray", "scipy", "sklearn", "torch", "vllm")
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_is_answered_without_heavy_packages(job: str) -> None:
+    """They take seconds where their files are not yet in the machine's cache."""
+    script = "import sys; from rank1_batch.__main__ import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", script, job, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"usage: rank1-batch {job} ")
+    assert not set(HEAVY) & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_shows_every_setting_with_a_phrase_in_eighty_columns(job: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([job, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert max(map(len, shown.splitlines())) <= 80
+    schema = importlib.import_module(f"rank1_batch.jobs.{job}.settings").JOB.schema
+    for setting in list_settings(schema()):
+        assert setting.phrase, setting.key
+        assert is_dataclass(setting.default) or f"  {setting.key}" in shown
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_the_help_of_a_job_is_the_same_from_its_own_command_line(job: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([job, "--help"]) == 0
+    shown = capfd.readouterr().out
+    assert importlib.import_module(f"rank1_batch.jobs.{job}.command").main(["--help"]) == 0
+    assert capfd.readouterr().out == shown

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
 
 DEFAULT_MEASURES = ("nDCG@10", "AP", "RR@10", "P@10", "R@100", "Judged@10")
@@ -77,3 +78,21 @@ def check_config(config: EvaluateConfig) -> list[str]:
 def ranking_source(config: EvaluateConfig) -> tuple[str, Any]:
     """The setting that names the order to be measured, and its value."""
     return ("run", config.run) if config.run is not None else ("output.path", config.output.path)
+
+
+JOB = Job(
+    "evaluate",
+    """\
+Measures a run, or the output of a rerank job, against people's grades.
+
+  rank1-batch evaluate output.path=s3://bucket/judged qrels=qrels.txt
+  rank1-batch evaluate run=reranked.trec.gz first_stage=bm25.trec.gz \\
+    qrels=beir/qrels/test.tsv
+
+missing_queries=zero is trec_eval -c: a graded query without candidates counts
+as 0. p-MRR needs changed.run and changed.qrels, or query ids that end in -og
+and -changed.
+""",
+    EvaluateConfig,
+    check_config,
+)

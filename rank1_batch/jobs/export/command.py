@@ -6,32 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.export.card import CARD_PATH, describe_judge, list_measures, list_rows
-from rank1_batch.jobs.export.formats import FORMATS
 from rank1_batch.jobs.export.job import run_export
-from rank1_batch.jobs.export.settings import ExportConfig, check_export
-
-USAGE = f"""\
-usage: python -m jobs.export [--help | --settings] SETTING=VALUE …
-
-Turns judgments into training data, and says what went in, what was left out, and how far the
-labels agree with people.
-
-  python -m jobs.export output.path=judged input.path=pairs labels.path=labels format=tevatron
-
-format: {", ".join(FORMATS)}; several as format=[tevatron,qrels]
-qrels=FILE measures agreement with people's grades. docs/configuration.md has all settings;
---settings prints them as they would be, and starts nothing.
-"""
-
-JOB = Job("export", USAGE)
+from rank1_batch.jobs.export.settings import JOB, ExportConfig
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.export` with these arguments; the exit code (docs/exit-codes.md lists them)."""
-    return run_command(JOB, argv, ExportConfig, check_export, run)
+    """Run `jobs.export` with these arguments; the exit code."""
+    return run_command(JOB, argv, run)
 
 
 def run(config: ExportConfig, console: Console) -> int:

@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
 from rank1_batch.jobs.export.choice import Pick, Rules, Source
 from rank1_batch.judging.records import Finish
@@ -60,9 +61,9 @@ class LabelsConfig:
     pick: str = setting("which negatives stay: random, or hard (first-stage rank)", "random")
     keep_without: list[str] = setting("keep queries without: positive, negative", list)
     dev_share: float = setting("share of queries that goes to dev/", 0.0)
-    seed: int = setting("of random choices", 0)
-    targets: str = setting("of st_*: score, or label (0 and 1)", "score")
-    scale: str = setting("of scores: probability, or log_odds", "probability")
+    seed: int = setting("seed of random choices", 0)
+    targets: str = setting("target of st_*: score, or label (0 and 1)", "score")
+    scale: str = setting("scale of scores: probability, or log_odds", "probability")
     prompt: str | None = setting("the prompt that FlagEmbedding asks for", None)
     shard_rows: int = setting("judged rows in a file", 25_000)
 
@@ -81,7 +82,7 @@ class TrustConfig:
 class ExportConfig:
     """All settings of `jobs.export`. `format` is one name or several, `qrels` one path or several."""
 
-    format: Any = setting("a format of the list below, or several: [tevatron,qrels]")
+    format: Any = setting("a format, or several: [tevatron,qrels]")
     output: JudgedConfig = setting("the judgments", JudgedConfig)
     input: PairsConfig = setting("the texts", PairsConfig)
     labels: LabelsConfig = setting("which rows become training data, and where it goes", LabelsConfig)
@@ -245,3 +246,27 @@ def _check_trust(config: ExportConfig) -> list[str]:
     if trust.resamples < 1:
         problems.append(f"trust.resamples is {trust.resamples}, but must be at least 1")
     return problems
+
+
+JOB = Job(
+    "export",
+    """\
+Turns judgments into training data. A card says what went in, what was left out,
+and how far the labels agree with people.
+
+  rank1-batch export output.path=judged input.path=pairs labels.path=labels \\
+    format=tevatron
+
+formats
+  tevatron       a query with scored passages, for Tevatron's distillation
+  st_pairs       sentence-transformers: a pair and its target
+  st_triplets    sentence-transformers: each positive with each negative
+  st_lists       sentence-transformers: a query with all passages and targets
+  flagembedding  a query with positives, negatives and teacher scores
+  scores         the scores of a query by doc_id
+  qrels          TREC qrels: 1 for positives, 0 for negatives
+  rank1          the judge's prompt and answer, for a reasoning reranker
+""",
+    ExportConfig,
+    check_export,
+)

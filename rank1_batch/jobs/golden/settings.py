@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
 
 MOST_PAIRS = 256
@@ -44,3 +45,18 @@ def check_golden_maker(config: GoldenMakerConfig) -> list[str]:
     if not 1 <= config.pairs <= MOST_PAIRS:
         return [f"pairs is {config.pairs}, but must be between 1 and {MOST_PAIRS}"]
     return []
+
+
+JOB = Job(
+    "golden",
+    """\
+Picks a few pairs of a finished run with their reasoning and scores. Every
+replica of a later rerank job judges them before it works (golden.path=…). The
+pairs cover the full range of scores and have short traces.
+
+  rank1-batch golden input.path=s3://bucket/pairs \\
+    output.path=s3://bucket/judged golden.path=golden.parquet
+""",
+    GoldenMakerConfig,
+    check_golden_maker,
+)

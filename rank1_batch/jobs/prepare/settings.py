@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
 from rank1_batch.columns import DOC_ID, INSTRUCTION, PASSAGE, QUERY, QUERY_ID, RANK, SCORE, TITLE
 
@@ -99,3 +100,18 @@ def _check_numbers(config: PrepareConfig) -> list[str]:
     if config.memory_gb < LEAST_MEMORY_GB:
         problems.append(f"memory_gb is {config.memory_gb:g}, but must be at least {LEAST_MEMORY_GB:g}")
     return problems
+
+
+JOB = Job(
+    "prepare",
+    """\
+Makes the pair files that rerank reads from a first-stage run, its queries and
+its corpus. Each source is a file, folder, glob or list [a,b], on disk or in a
+store (s3://, gs://). run, queries and corpus may also be ir_datasets:ID.
+
+  rank1-batch prepare run=bm25.trec.gz queries=beir/scifact \\
+    corpus=beir/scifact output.path=s3://bucket/pairs
+""",
+    PrepareConfig,
+    check_config,
+)

@@ -4,30 +4,17 @@ from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 
-from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
-from rank1_batch.jobs.rerank.gates import FAIL, WARN, describe_gate, list_failures
+from rank1_batch.jobs.rerank.gates import FAIL, WARN, Gate, describe_gate, list_failures
 from rank1_batch.jobs.rerank.job import Outcome, run_rerank
-from rank1_batch.output.summary import Gate, RunTotals, Summary
-from rank1_batch.settings import RerankConfig, check_config
-
-USAGE = """\
-usage: python -m jobs.rerank [--help | --settings] SETTING=VALUE …
-
-Judges every query-passage pair of the input with a Rank1 model, and goes on where it stopped
-when it is run again.
-
-  python -m jobs.rerank model=rank1_7b_awq input.path=s3://bucket/pairs output.path=s3://bucket/judged
-
---settings prints all settings as they would be, and starts nothing.
-"""
-
-JOB = Job("rerank", USAGE, ("engine", "model", "policy", "prompt"))
+from rank1_batch.jobs.rerank.settings import JOB
+from rank1_batch.settings import RerankConfig
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.rerank` with these arguments; the exit code (docs/exit-codes.md lists them)."""
-    return run_command(JOB, argv, RerankConfig, check_config, run)
+    """Run `jobs.rerank` with these arguments; the exit code."""
+    return run_command(JOB, argv, run)
 
 
 def run(config: RerankConfig, console: Console) -> int:

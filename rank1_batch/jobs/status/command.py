@@ -8,24 +8,15 @@ from typing import Any
 
 from rich.console import Console
 
-from rank1_batch.cli.command import Job, run_command
+from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.status.job import Status, read_status
-from rank1_batch.jobs.status.settings import StatusConfig, check_config
-
-JOB = Job(
-    "status",
-    """\
-usage: python -m jobs.status output.path=… [format=json]
-
-Tells how far a job is, from its output alone. No cluster is asked, and none need be running.
-""",
-)
+from rank1_batch.jobs.status.settings import JOB, StatusConfig
 
 
 def main(argv: Sequence[str]) -> int:
     """Run `jobs.status` with these arguments; the exit code."""
-    return run_command(JOB, argv, StatusConfig, check_config, run)
+    return run_command(JOB, argv, run)
 
 
 def run(config: StatusConfig, console: Console) -> int:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
 
 FORMATS = ("table", "json")
@@ -25,3 +26,15 @@ class StatusConfig:
 def check_config(config: StatusConfig) -> list[str]:
     """What is wrong with the settings, one sentence a problem."""
     return [] if config.format in FORMATS else [f"format is {config.format!r}, but must be one of {', '.join(FORMATS)}"]
+
+
+JOB = Job(
+    "status",
+    """\
+Shows how far a rerank job is, from its output alone. It needs no cluster.
+
+  rank1-batch status output.path=s3://bucket/judged
+""",
+    StatusConfig,
+    check_config,
+)

@@ -22,7 +22,7 @@ def start(argv: Sequence[str], raised: BaseException | None = None) -> int:
             raise raised
         return 3
 
-    return run_command(Job("rerank", "usage: …", ("policy",)), argv, RerankConfig, check_config, run)
+    return run_command(Job("rerank", "Judges.", RerankConfig, check_config), argv, run)
 
 
 def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
@@ -31,9 +31,11 @@ def test_the_exit_code_is_the_jobs(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("flag", ["--help", "-h"])
-def test_help_shows_the_usage_and_the_choices_and_runs_nothing(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_help_runs_nothing(flag: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert start([flag]) == 0
-    assert capfd.readouterr().out == "usage: …\npolicy: full, no_think\n"
+    assert capfd.readouterr().out.startswith(
+        "usage: rank1-batch rerank [--help | --settings] SETTING=VALUE …\n\nJudges.\n"
+    )
 
 
 def test_settings_are_printed_as_they_would_be_and_nothing_runs(capfd: pytest.CaptureFixture[str]) -> None:
@@ -51,9 +53,9 @@ def test_wrong_settings_run_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == ""
 
 
-def test_an_interrupt_says_that_the_same_command_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_says_that_the_same_command_resumes(capfd: pytest.CaptureFixture[str]) -> None:
     assert start(PATHS, KeyboardInterrupt()) == INTERRUPTED
-    assert "the same command goes on" in capfd.readouterr().err
+    assert "run the same command to resume" in capfd.readouterr().err
 
 
 def test_a_process_ends_with_what_it_said_and_its_exit_code_and_without_the_interpreters_own_end() -> None:

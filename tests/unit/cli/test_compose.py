@@ -1,9 +1,11 @@
 """Settings of any job; `test_conf.py` composes the main job's files and its mistakes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from rank1_batch.cli.choices import find_conf_folder, list_choices
 from rank1_batch.cli.compose import load_settings
@@ -72,7 +74,7 @@ def test_a_choice_may_be_a_file_of_ones_own_and_build_on_ours(tmp_path: Path) ->
     [
         (OWN.replace("version", "versio"), "prompt.versio: no such setting, did you mean version?"),
         (OWN.replace("FILL", "FIL"), "prompt.dataset_prompt must hold FILL_QUERY_HERE where the query goes"),
-        (OWN.replace("3", "two"), "prompt.version: Value 'two' of type 'str' could not be converted to Integer"),
+        (OWN.replace("3", "two"), "prompt.version is 'two', but must be a whole number"),
         (OWN.replace("Statement", "${x}"), "prompt.dataset_prompt: Interpolation key 'x' not found"),
         ("id: mine", "prompt.template must be given: prompt.template=…"),
     ],
@@ -104,5 +106,48 @@ def test_own_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> Non
     assert none.startswith(f"policy={tmp_path}/none.yaml: cannot be read: ")
 
 
+def test_a_kind_that_is_none_is_refused_in_a_file_of_ones_own(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("kind: short")
+    assert problems_of(f"policy={path}") == [f"policy.kind is 'short', but must be one of full, no_think (in {path})"]
+
+
 def test_choices_are_those_of_the_folder() -> None:
     assert set(list_choices()) == {folder.name for folder in find_conf_folder().iterdir() if folder.is_dir()}
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("run.grace_s=soon", "run.grace_s is 'soon', but must be a number"),
+        ("cluster.max_replicas=x y", "cluster.max_replicas is 'x y', but must be a whole number"),
+        ("run.fresh=perhaps", "run.fresh is 'perhaps', but must be true or false"),
+        ("engine.args=x", "engine.args holds settings of its own: type engine.args.NAME=VALUE"),
+        ("input=pairs", "input holds settings of its own: type input.NAME=VALUE"),
+        ("gates.warn=3", "gates.warn holds settings of its own: type gates.warn.NAME=VALUE"),
+        ("hydra.run.dir=x", "hydra.run.dir: no such setting"),
+        (
+            "engine.args.x=a=b",
+            "engine.args.x=a=b: cannot be read; put quotes around a value with = , or blanks: 'key=\"a=b\"'",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_meant_gets_a_sentence(override: str, problem: str) -> None:
+    assert problems_of(override) == [problem]
+
+
+def test_a_checkpoint_that_is_no_choice_is_shown_the_way() -> None:
+    (problem,) = problems_of("model=org/checkpoint")
+    assert problem.endswith(", and model=custom model.name=org/checkpoint takes any other")
+
+
+def test_a_text_stays_as_typed_where_settings_of_an_earlier_run_are_filled_in() -> None:
+    def restore(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
+        """As `recorded.restore_settings`, which copies what was typed over what was recorded."""
+        for override in overrides:
+            key = override.partition("=")[0]
+            OmegaConf.update(config, key, OmegaConf.select(config, key), merge=False)
+        return config
+
+    words = [*PATHS, "golden.path=${x}"]
+    assert load_settings(words, "rerank", RerankConfig, lambda _: [], restore).golden.path == "${x}"

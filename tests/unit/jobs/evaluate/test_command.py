@@ -91,10 +91,3 @@ def test_what_cannot_work_is_told_with_exit_code_two(capfd: pytest.CaptureFixtur
         f"error: run: {Path.cwd()}/none: there is no such file, folder or bucket",
         f"qrels: {Path.cwd()}/none: there is no such file, folder or bucket",
     ]
-
-
-def test_help_names_every_setting(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    printed = capfd.readouterr().out
-    for name in ("run", "output.path", "qrels", "first_stage", "measures", "missing_queries", "report.path", "format"):
-        assert name in printed

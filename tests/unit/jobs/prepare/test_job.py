@@ -282,12 +282,6 @@ def test_sources_and_output_must_be_given() -> None:
     assert [problem.split()[0] for problem in error.value.problems] == ["corpus", "output.path", "queries", "run"]
 
 
-def test_help_names_every_setting(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == GOOD
-    told = capfd.readouterr().out
-    assert all(name in told for name in PrepareConfig.__dataclass_fields__)
-
-
 def test_the_record_of_a_preparation_names_its_sources(prepare: Prepare, tmp_path: Path) -> None:
     assert prepare() == GOOD
     record = json.loads((tmp_path / "pairs" / PREPARE.path).read_text())
