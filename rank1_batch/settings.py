@@ -89,11 +89,15 @@ class OutputConfig:
 
 @dataclass
 class ClusterConfig:
-    """Where to run: a local Ray by default. `replicas` engines, or as many as fit up to `max_replicas`."""
+    """Where to run: a local Ray by default. `replicas` engines, or as many as fit up to `max_replicas`.
+
+    `wait_s` is how long to wait for a node that is large enough for a replica, where there is none.
+    """
 
     address: str | None = setting("a running Ray cluster; null starts Ray on this machine", None)
     replicas: int = setting("engines at the start", 1)
     max_replicas: int | None = setting("grow to as many engines as GPUs become free", None)
+    wait_s: float = setting("seconds to wait for a node large enough for a replica", 1800.0)
 
 
 @dataclass
@@ -269,6 +273,8 @@ def _check_cluster(cluster: ClusterConfig) -> list[str]:
         return [f"cluster.replicas is {cluster.replicas}, but must be at least 1"]
     if cluster.max_replicas is not None and cluster.max_replicas < cluster.replicas:
         return [f"cluster.max_replicas ({cluster.max_replicas}) is less than cluster.replicas ({cluster.replicas})"]
+    if cluster.wait_s < 0:
+        return [f"cluster.wait_s is {cluster.wait_s:g}, but must be at least 0"]
     return []
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -31,6 +32,11 @@ DATA_THREADS = ("StreamingExecutor", "iter_threaded", "ray-data-metadata-prefetc
 
 DATA_THREADS_END_S = 60.0
 
+RESOLVED_BY_RAY = ("auto", "local")
+"""Addresses that are no HOST:PORT."""
+
+CONNECT_S = 5.0
+
 INIT_DEATHS = 5
 """Actors that may die one after another while they start, before the job is given up."""
 
@@ -45,6 +51,8 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     address = cluster.address or os.environ.get("RAY_ADDRESS") or None
+    if address and address not in RESOLVED_BY_RAY and "://" not in address:
+        check_address(address, "cluster.address" if cluster.address else "RAY_ADDRESS")
     with divert_output() as chatter:
         try:
             # Without an address Ray would take any cluster that was started on this machine, whoever's it is.
@@ -66,6 +74,18 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
         finally:
             wait_for_data_threads()
             ray.shutdown()
+
+
+def check_address(address: str, name: str) -> None:
+    """Raises SettingsError where nothing answers at HOST:PORT. Ray itself says so after eight minutes (2.60)."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise SettingsError([f"{name}={address}: must be HOST:PORT, as ray start prints it"])
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except OSError as error:
+        hint = "" if name == "cluster.address" else ": unset it for a Ray of this machine's own"
+        raise SettingsError([f"{name}={address}: no Ray cluster answers there ({error}){hint}"]) from error
 
 
 def set_up_ray_data() -> None:

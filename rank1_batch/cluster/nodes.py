@@ -1,28 +1,61 @@
 """The nodes of the cluster that this process is connected to: what they have, and what they answer."""
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import NodeDiedError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rank1_batch.errors import Rank1BatchError, ReplicaError
-from rank1_batch.settings import EngineConfig
+from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
+from rank1_batch.settings import ClusterConfig, EngineConfig
 
 ANSWER_S = 120.0
 """A node that is busy starts a process for an answer within this time. One that is gone is missed by Ray before."""
 
+POLL_S = 1.0
+
 T = TypeVar("T")
+
+
+def wait_for_room(cluster: ClusterConfig, engine: EngineConfig, tell: Callable[[str], None]) -> None:
+    """Return when a node is large enough for a replica, whatever else may be at work there.
+
+    Where none is, what the nodes have is told at once. Raises SettingsError after `cluster.wait_s`.
+    """
+    if find_fitting_nodes(engine, ray.nodes()):
+        return
+    problems = describe_lack(engine, ray.nodes())
+    tell("\n".join([*problems, f"waiting for such a node, {cluster.wait_s:g} s at most (cluster.wait_s)"]))
+    deadline = time.monotonic() + cluster.wait_s
+    # An autoscaler adds nodes for what waits. A request of Ray's autoscaler SDK would outlive a killed driver.
+    demand = ray.remote(_do_nothing).options(num_cpus=engine.cpus, num_gpus=engine.gpus).remote()
+    try:
+        while not find_fitting_nodes(engine, ray.nodes()):
+            if time.monotonic() >= deadline:
+                raise SettingsError([*problems, "ask for less with engine.gpus and engine.cpus, or add such a node"])
+            ray.wait([demand], timeout=POLL_S)
+    finally:
+        ray.cancel(demand)
 
 
 def find_fitting_nodes(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The nodes of `ray.nodes()` that are up and large enough for a replica, were nothing else at work there."""
-    shape = {"CPU": engine.cpus, "GPU": engine.gpus}
+    return [node for node in nodes if node["Alive"] and fits(engine, node["Resources"])]
+
+
+def fits(engine: EngineConfig, resources: Mapping[str, float]) -> bool:
+    """Whether a node with these resources can hold a replica."""
+    return resources.get("CPU", 0) >= engine.cpus and resources.get("GPU", 0) >= engine.gpus
+
+
+def describe_lack(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list[str]:
+    """That no node can hold a replica, and what each node has, a sentence each."""
+    has = [(name_node(node), node["Resources"]) for node in nodes if node["Alive"]]
     return [
-        node
-        for node in nodes
-        if node["Alive"] and all(node["Resources"].get(name, 0) >= need for name, need in shape.items())
+        f"no node can hold a replica with engine.gpus={engine.gpus} and engine.cpus={engine.cpus:g}",
+        *(f"node {name} has {found.get('GPU', 0):g} GPUs and {found.get('CPU', 0):g} CPUs" for name, found in has),
     ]
 
 
@@ -55,6 +88,10 @@ def ask_nodes(nodes: Iterable[dict[str, Any]], question: Callable[..., T], *args
 def name_node(node: dict[str, Any]) -> str:
     """The address of a node, and the beginning of its id, which tells two on one machine apart."""
     return f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+
+
+def _do_nothing() -> None:
+    """A task that only takes the room of a replica."""
 
 
 def _find_cause(node: str, error: RayTaskError) -> Rank1BatchError:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.nodes import BUCKET, HOME, Cluster, Node, run_cluster
+from tests.support.nodes import BUCKET, HOME, NETWORK, Cluster, Node, run_cluster
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
 
@@ -94,3 +94,37 @@ def test_a_job_whose_input_a_node_does_not_see_ends_before_it_judges(cluster: Cl
     assert job.returncode == 2, printed
     assert f"node {other.address}" in printed
     assert f"this node does not see the input {tmp_path}/pairs: there is no 0.parquet" in printed
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_an_address_without_a_cluster_ends_a_job_soon(cluster: Cluster, tmp_path: Path, stale: bool) -> None:
+    """Ray itself tries for eight minutes, silently (Ray 2.60)."""
+    nobody = f"{NETWORK}.99:6379"
+    command = ["python", "-m", "jobs.rerank", *SCRIPTED, f"input.path={tmp_path}/pairs", "output.path=judged"]
+    if stale:
+        job = cluster.switch.run(command, {"RAY_ADDRESS": nobody})
+    else:
+        job = cluster.switch.run([*command, f"cluster.address={nobody}"])
+    printed = end_job(job, limit_s=30)  # five seconds are for the connection, the rest for a busy machine
+    assert job.returncode == 2, printed
+    assert f"{'RAY_ADDRESS' if stale else 'cluster.address'}={nobody}: no Ray cluster answers there" in printed
+
+
+def test_a_replica_that_is_too_large_for_every_node_is_told_and_waited_for(cluster: Cluster, tmp_path: Path) -> None:
+    driver = cluster.add_node(gpus=1, share=[tmp_path])
+    wanted = [f"input.path={tmp_path}/pairs", f"output.path={tmp_path}/judged", "engine.gpus=2"]
+    job = start_job(driver, cluster, *wanted, "cluster.wait_s=0")
+    printed = end_job(job)
+    assert job.returncode == 2, printed
+    assert "no node can hold a replica with engine.gpus=2" in printed
+    assert f"node {driver.address} " in printed
+
+    job = start_job(driver, cluster, *wanted, "cluster.wait_s=100")
+    assert job.stdout is not None
+    seen = next((line for line in job.stdout if line.startswith("waiting for such a node")), None)
+    assert seen is not None
+    demand = "{'CPU': 1.0, 'GPU': 2.0}: 1+ pending tasks"  # what an autoscaler would add a node for
+    wait_for(lambda: demand in driver.check(["ray", "status"]), "an autoscaler would not know of it", 60)
+    cluster.add_node(gpus=2, share=[tmp_path])
+    printed = end_job(job)
+    assert job.returncode == 0, printed

@@ -151,11 +151,11 @@ class Node(Machine):
         """Put the cable back."""
         self._switch.check(["ip", "link", "set", self._port, "up"])
 
-    def start_ray(self, head: str, cpus: float, gpus: int) -> None:
+    def start_ray(self, head: str, cpus: int, gpus: int) -> None:
         """Return when this node has joined the Ray cluster of the head, or is the head itself."""
-        join = ["--head", f"--port={RAY_PORT}", "--include-dashboard=false"]
-        if head != self.address:
-            join = [f"--address={head}:{RAY_PORT}"]
+        join = [f"--address={head}:{RAY_PORT}"]
+        if head == self.address:
+            join = ["--head", f"--port={RAY_PORT}", "--include-dashboard=false"]
         own = [f"--node-ip-address={self.address}", f"--num-cpus={cpus:g}", f"--num-gpus={gpus}"]
         self.check(["ray", "start", *join, *own, f"--object-store-memory={STORE_BYTES}", "--disable-usage-stats"])
 

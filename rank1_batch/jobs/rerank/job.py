@@ -72,9 +72,12 @@ def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator
         return
     # Ray takes seconds to import: settings and input are checked before.
     from rank1_batch.cluster.connect import connect
+    from rank1_batch.cluster.nodes import wait_for_room
 
     with connect(config.cluster, config.engine) as logs:
         tell(console, f"logs: {logs}")
+        if work.pending:
+            wait_for_room(config.cluster, config.engine, lambda text: tell(console, text))
         yield
 
 

@@ -1,11 +1,13 @@
 import inspect
+import socket
 import threading
 
 import pytest
 
-from rank1_batch.cluster.connect import DATA_THREADS, wait_for_data_threads
+from rank1_batch.cluster.connect import DATA_THREADS, check_address, connect, wait_for_data_threads
 from rank1_batch.cluster.rank import find_cause
-from rank1_batch.errors import ReplicaError, StorageError
+from rank1_batch.errors import ReplicaError, SettingsError, StorageError
+from rank1_batch.settings import ClusterConfig, EngineConfig
 
 
 @pytest.mark.parametrize("name", DATA_THREADS)
@@ -36,3 +38,27 @@ def test_what_a_node_found_wrong_is_told_in_its_own_words() -> None:
     assert find_cause(wrapped) is ours
     assert str(find_cause(RuntimeError("a node died\nTraceback …"))).endswith("nodes: a node died")
     assert isinstance(find_cause(RuntimeError("a node died")), ReplicaError)
+
+
+def test_an_address_where_nothing_answers_is_told_at_once_by_the_name_it_was_given_under(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.socket() as taken:  # bound and not listening: nobody else gets the port meanwhile
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SettingsError, match=f"^cluster.address={address}: no Ray cluster answers"):
+            check_connection(ClusterConfig(address=address))
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(SettingsError, match=f"^RAY_ADDRESS={address}: .*: unset it"):
+            check_connection(ClusterConfig())
+
+
+@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:ray"])
+def test_an_address_is_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(SettingsError, match="must be HOST:PORT"):
+        check_address(address, "cluster.address")
+
+
+def check_connection(cluster: ClusterConfig) -> None:
+    with connect(cluster, EngineConfig()):
+        pass
