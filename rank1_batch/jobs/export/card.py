@@ -1,4 +1,4 @@
-"""`labels_card.md` and its picture: what a person needs to decide whether to train on these labels."""
+"""`labels_card.md` and its picture. They help a person decide whether to train on these labels."""
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,7 +36,7 @@ def render_card(report: Report) -> str:
 
 
 def describe_judge(report: Report) -> str:
-    """The model, prompt and way of asking in one line."""
+    """The model, prompt and policy in one line."""
     judged = report["judged_with"]
     model, prompt, policy = judged["model"], judged["prompt"], judged["policy"]
     revision = f" @{model['revision']}" if model["revision"] else ""
@@ -44,7 +44,7 @@ def describe_judge(report: Report) -> str:
 
 
 def list_rows(report: Report) -> list[tuple[str, int, str]]:
-    """Rows in, those left out by reason, and those exported: name, number, share."""
+    """Lines of name, number and share: rows judged, rows left out for each reason, rows exported."""
     total = report["rows"]
     left_out = [(reason.value, report["left_out"].get(reason.name.lower(), 0)) for reason in Reason]
     lines = [("judged", total), *((f"- {name}", rows) for name, rows in left_out if rows)]
@@ -52,7 +52,7 @@ def list_rows(report: Report) -> list[tuple[str, int, str]]:
 
 
 def list_measures(report: Report) -> list[tuple[str, str]]:
-    """The measures of agreement, each with its interval; none where there are no qrels."""
+    """The measures of agreement, each with its interval. Empty without qrels."""
     trust = report["trust"]
     if trust is None:
         return []
@@ -63,7 +63,7 @@ def list_measures(report: Report) -> list[tuple[str, str]]:
 
 
 def format_measure(measure: Mapping[str, float | None]) -> str:
-    """A value with its 95 % interval; a dash where it is not defined."""
+    """A value with its 95 % interval; a dash if it is not defined."""
     if measure["value"] is None:
         return NOTHING
     interval = "" if measure["low"] is None else f"  ({measure['low']:.3f} to {measure['high']:.3f})"
@@ -71,7 +71,7 @@ def format_measure(measure: Mapping[str, float | None]) -> str:
 
 
 def draw_picture(report: Report) -> bytes:
-    """The scores of all rows and of those taken and, with qrels, the reliability curve, as PNG."""
+    """A PNG with the scores of all rows and of the exported rows. With qrels it also has the reliability curve."""
     from matplotlib.figure import Figure
 
     curves = report["trust"]["reliability"] if report["trust"] else {}
@@ -111,8 +111,8 @@ def _render_trust(report: Report) -> Iterator[str]:
         return
     graded, labelled = trust["graded"], trust["labels"]["graded"]
     yield (
-        f"{graded['pairs']} judged pairs of {graded['queries']} queries have a grade, {graded['relevant']} of them "
-        f"relevant; {labelled['pairs']} of them were exported. In brackets: 95 % intervals, by drawing queries."
+        f"{graded['pairs']} judged pairs of {graded['queries']} queries have a grade; {graded['relevant']} of them are "
+        f"relevant. {labelled['pairs']} of them were exported. In brackets: 95 % intervals, by drawing queries."
     )
     yield _table(("measure", "value"), list_measures(report))
     fitted, reported = trust["fitted_on"], trust["reported_on"]

@@ -1,6 +1,6 @@
-"""Which judged pairs become training data: the choice of one query's positives and negatives.
+"""Chooses which judged pairs of a query become training data, as positives or as negatives.
 
-Every row is chosen or left out for one reason, so that counts add up. Knows nothing about files.
+Every row is chosen, or left out for exactly one reason, so the counts add up. Knows nothing about files.
 """
 
 import hashlib
@@ -14,21 +14,21 @@ SHARE_BITS = 64
 
 
 class Source(StrEnum):
-    """Who says what is a positive: the `model`'s scores, or labels that are `given` (then others are negatives)."""
+    """Who decides what is a positive: the `model`'s scores, or `given` labels (all other rows are then negatives)."""
 
     MODEL = "model"
     GIVEN = "given"
 
 
 class Pick(StrEnum):
-    """Which negatives stay under a cap: those that chance picks, or the first stage's best."""
+    """Which negatives are kept when a cap applies: random ones, or those that the first stage ranked best."""
 
     RANDOM = "random"
     HARD = "hard"
 
 
 class Reason(StrEnum):
-    """Why a row was left out, in the order in which it is asked."""
+    """Why a row was left out, in the order of the checks."""
 
     ERROR = "could not be judged"
     FINISH = "reasoning did not end as asked"
@@ -47,9 +47,9 @@ class Reason(StrEnum):
 
 
 class Judged(NamedTuple):
-    """A judged candidate of a query. `given` is a label from elsewhere, None where there is none.
+    """A judged candidate of a query. `given` is a label from another source, or None.
 
-    `passage` tells equal texts apart from others; `place` is the caller's own number for the row.
+    `passage` is used to find equal texts. `place` is the caller's own number for the row.
     """
 
     place: int
@@ -63,11 +63,11 @@ class Judged(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How rows are chosen; None switches a rule off.
+    """How rows are chosen. None switches a rule off.
 
-    `positive_from` and `negative_to` are scores, both included; with given labels they say nothing.
-    `negative_ranks` are first-stage ranks, both included. A negative goes that scores more than
-    `ratio` times its query's best positive, or less than `margin` below its weakest one.
+    `positive_from` and `negative_to` are scores, both included. They are not used with given labels.
+    `negative_ranks` are first-stage ranks, both included. A negative is left out if it scores more than
+    `ratio` times the query's best positive, or less than `margin` below its weakest positive.
     """
 
     source: Source = Source.MODEL
@@ -89,7 +89,7 @@ class Rules(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The rows of one query that are taken, best score first, and how many were left out and why."""
+    """The chosen rows of one query, best score first, and the number of rows left out for each reason."""
 
     positives: list[Judged]
     negatives: list[Judged]
@@ -99,7 +99,7 @@ class Choice(NamedTuple):
 def choose_rows(query_id: str, rows: Iterable[Judged], rules: Rules, seen: set[str] | None = None) -> Choice:
     """The positives and negatives of one query.
 
-    `seen` holds the passages that were taken up for an equal query before; this query's are added.
+    `seen` holds the passages already taken for queries with the same text. This query's passages are added to it.
     """
     left_out: Counter[Reason] = Counter()
     usable = _sort_out(rows, lambda row: _reason_against(row, rules), left_out)
@@ -112,7 +112,7 @@ def choose_rows(query_id: str, rows: Iterable[Judged], rules: Rules, seen: set[s
 
 
 def draw_share(seed: int, purpose: str, text: str) -> float:
-    """A number from 0 to 1 (excluded) that the seed, the purpose and the text decide, on any machine."""
+    """A number from 0 to 1 (excluded). It depends only on seed, purpose and text, so every machine gets the same."""
     key = f"{seed}\n{purpose}\n{text}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(key, digest_size=SHARE_BITS // 8).digest(), "big") / 2.0**SHARE_BITS
 
@@ -125,7 +125,7 @@ def is_dev(query: str, dev_share: float, seed: int) -> bool:
 def _sort_out(
     rows: Iterable[Judged], find_reason: Callable[[Judged], Reason | None], left_out: Counter[Reason]
 ) -> list[Judged]:
-    """The rows that no reason speaks against; the others are counted."""
+    """The rows without a reason to leave them out. The others are counted by reason."""
     kept = []
     for row in rows:
         reason = find_reason(row)
@@ -158,7 +158,7 @@ def _score(row: Judged) -> float:
 
 
 def _leave_duplicates(rows: Sequence[Judged], seen: set[str], left_out: Counter[Reason]) -> list[Judged]:
-    """Each doc_id and each text once: the first of the rows."""
+    """The rows without repeats: of rows with the same doc_id or text, only the first is kept."""
     doc_ids: set[str] = set()
 
     def find_reason(row: Judged) -> Reason | None:
@@ -175,7 +175,7 @@ def _leave_duplicates(rows: Sequence[Judged], seen: set[str], left_out: Counter[
 def _split_classes(
     rows: Sequence[Judged], rules: Rules, left_out: Counter[Reason]
 ) -> tuple[list[Judged], list[Judged]]:
-    """Positives and negatives. Where the scores say which is which, a row between the thresholds is neither."""
+    """Positives and negatives. If scores decide, a row between the two thresholds is neither."""
     if rules.source is Source.GIVEN:
         return [row for row in rows if row.given], [row for row in rows if not row.given]
     positives = [row for row in rows if _score(row) >= rules.positive_from]
@@ -186,7 +186,7 @@ def _split_classes(
 
 
 def _reason_against_negative(row: Judged, positives: Sequence[Judged], rules: Rules) -> Reason | None:
-    """Why a row is no good negative beside these positives, of which the last is the weakest."""
+    """Why a row must not be a negative, or None. `positives` are sorted; the last one is the weakest."""
     if rules.negative_ranks is not None:
         low, high = rules.negative_ranks
         if row.first_stage_rank is None or not low <= row.first_stage_rank <= high:
@@ -202,7 +202,7 @@ def _reason_against_negative(row: Judged, positives: Sequence[Judged], rules: Ru
 
 
 def _cut(rows: list[Judged], cap: int | None, reason: Reason, left_out: Counter[Reason]) -> list[Judged]:
-    """The first of the rows, as many as the cap allows."""
+    """The first rows, up to the cap."""
     if cap is None or len(rows) <= cap:
         return rows
     left_out[reason] += len(rows) - cap
@@ -212,7 +212,7 @@ def _cut(rows: list[Judged], cap: int | None, reason: Reason, left_out: Counter[
 def _cap_negatives(
     query_id: str, rows: list[Judged], positives: int, rules: Rules, left_out: Counter[Reason]
 ) -> list[Judged]:
-    """The negatives that the caps allow, back in the order of their scores."""
+    """The negatives that the caps allow, sorted by score again."""
     balance = None if rules.negatives_per_positive is None else rules.negatives_per_positive * positives
     caps = [cap for cap in (rules.max_negatives, balance) if cap is not None]
     if rules.pick is Pick.HARD:
@@ -223,7 +223,7 @@ def _cap_negatives(
 
 
 def _check_query(choice: Choice, rules: Rules) -> Choice:
-    """The choice, or nothing where the query lacks a class that it must have."""
+    """The choice. It is empty if the query lacks positives or negatives and must have both."""
     rows = len(choice.positives) + len(choice.negatives)
     if not rows:
         return choice

@@ -1,6 +1,7 @@
-"""Whose a place of labels is: what decides an export is written first, what came of it last.
+"""Marks a folder of labels as belonging to one export. The claim is written first and the report last.
 
-Equal claims give equal bytes, so the same command may go on where one was cut short.
+A claim holds everything that decides what is exported. Equal claims give equal bytes, so the same command can
+finish an export that was interrupted.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ EXPORT = Owner("jobs.export", "labels.path", "_rank1/export.json")
 
 
 def build_claim(config: ExportConfig, judgments: Judgments, grades: Grades) -> dict[str, Any]:
-    """All that decides what is exported, as it comes back from JSON."""
+    """Everything that decides what is exported, in the form in which JSON returns it."""
     units = "\n".join(unit.unit_id for unit in judgments.units)
     graded = json.dumps(sorted(([*pair], grade) for pair, grade in grades.items()))
     claim = {
@@ -34,12 +35,12 @@ def build_claim(config: ExportConfig, judgments: Judgments, grades: Grades) -> d
 
 
 def check_labels(labels: Store, claim: Claim) -> dict[str, Any] | None:
-    """The report of this very export if it is there. Raises RefusedError where the folder holds anything else."""
+    """The report, if this same export has already finished. Raises RefusedError if the folder holds anything else."""
     return read_document(labels, REPORT_PATH, dict[str, Any]) if check_claim(labels, EXPORT, claim) else None
 
 
 def write_report(labels: Store, report: Mapping[str, Any]) -> None:
-    """Put `labels.json`, whose existence says that all other files are there."""
+    """Write `labels.json`. If it exists, all other files exist too."""
     write_document(labels, REPORT_PATH, report)
 
 

@@ -1,9 +1,9 @@
-"""The files of an export: shards of each format, and where every record in them comes from.
+"""The files of an export: shards of each format, and links from each record to its judgments.
 
     <format>/<split>/part-00000.<suffix>     what a trainer reads
     links/<format>/<split>/part-00000.parquet  a row for each example of each record
 
-Links stand apart from the data, so that a trainer may be given a format's whole folder.
+Links have a folder of their own, so a trainer can read a format's whole folder.
 """
 
 import io
@@ -36,11 +36,11 @@ LINKS_SCHEMA = pa.schema(
         (CANDIDATE, pa.int32()),
     ]
 )
-"""`record` is the number of the line or row in its file, `place` that of the example in it, both from 0."""
+"""`record` is the number of the line or row in its file. `place` is the number of the example in it. Both from 0."""
 
 
 class _Encoding(NamedTuple):
-    """How records become a file: what is before them, between them and after them."""
+    """How records become a file: the text before, between and after them."""
 
     render: Callable[[Any], str]
     begin: str = ""
@@ -60,7 +60,7 @@ _ENCODINGS = {
 
 
 class Shard:
-    """One file of one format, and its links, gathered in memory and put when it is closed."""
+    """One file of one format, and its links. Both are collected in memory, then written by `put`."""
 
     def __init__(self, name: str, split: str, number: int, style: Style) -> None:
         form = FORMATS[name]
@@ -73,7 +73,7 @@ class Shard:
         self._file = _open_file(form, style)
 
     def add(self, query_id: str, records: Iterable[Record]) -> None:
-        """Take up the records of one query."""
+        """Add the records of one query."""
         for record in records:
             for place, example in enumerate(record.examples):
                 source = (example.unit_id, example.row, example.candidate)
@@ -85,7 +85,7 @@ class Shard:
             self._pack_links()
 
     def put(self, store: Store) -> None:
-        """Write both files, unless there is nothing in them."""
+        """Write both files, unless they are empty."""
         if not self.records:
             return
         self._pack_links()
@@ -93,7 +93,7 @@ class Shard:
         write_bytes(store, self._links_path, to_parquet(pa.concat_tables(self._link_tables)))
 
     def _pack_links(self) -> None:
-        """Turn what was gathered into a table: as Python's objects it takes ten times the memory."""
+        """Turn the collected links into a table. As Python objects they take ten times the memory."""
         if self._links:
             columns = zip(*self._links, strict=True)
             arrays = [pa.array(column, field.type) for column, field in zip(columns, LINKS_SCHEMA, strict=True)]
@@ -106,7 +106,7 @@ def _open_file(form: Format, style: Style) -> "_Lines | _Rows":
 
 
 class _Lines:
-    """A text file of one record a line."""
+    """A text file with one record in each line."""
 
     def __init__(self, encoding: _Encoding) -> None:
         self._encoding = encoding
@@ -122,7 +122,7 @@ class _Lines:
 
 
 class _Rows:
-    """A Parquet file of one record a row."""
+    """A Parquet file with one record in each row."""
 
     def __init__(self, schema: pa.Schema) -> None:
         self._schema = schema

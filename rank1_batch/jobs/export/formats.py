@@ -1,7 +1,7 @@
-"""Training data as trainers read it: one small function a format, whose docstring names the format's source.
+"""Training data in the formats of trainers. Each format is one small function; its docstring names the source.
 
-No format has a column for our own ids: sentence-transformers would train on it as text. Where each
-record comes from is in `links/` (files.py). Knows nothing about files.
+No format has a column for ids, because sentence-transformers would train on it as text. `links/` says
+where each record comes from (files.py). Knows nothing about files.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ THINK = "<think>"
 
 
 class Example(NamedTuple):
-    """A chosen row: its texts, its label and target score, and where its judgment stands."""
+    """A chosen row: its texts, its label, its target score, and where its judgment is stored."""
 
     doc_id: str
     positive: bool
@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
 
 class Query(NamedTuple):
-    """A query with its chosen rows, best first; its text holds the instruction, if there is one."""
+    """A query with its chosen rows, best first. `text` includes the instruction, if there is one."""
 
     query_id: str
     text: str
@@ -52,7 +52,7 @@ class Query(NamedTuple):
 
 
 class Style(NamedTuple):
-    """What formats leave open: soft targets or 0 and 1, FlagEmbedding's prompt, and the judge's prompt."""
+    """What the settings decide about formats: soft targets or 0 and 1, FlagEmbedding's prompt, the judge's prompt."""
 
     soft: bool = True
     prompt: str | None = None
@@ -61,16 +61,16 @@ class Style(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A line or row of a training file, and the examples in it, in their order."""
+    """A line or row of a training file, and the examples in it in order."""
 
     value: Any
     examples: tuple[Example, ...]
 
 
 class Format(NamedTuple):
-    """How a format's files are made. `schema` is that of a Parquet format.
+    """How a format's files are made. Only Parquet formats have a `schema`.
 
-    `needs_both`: its trainer fails on a query without a positive or without a negative.
+    `needs_both`: the trainer fails on a query without a positive or without a negative.
     """
 
     suffix: str
@@ -85,8 +85,8 @@ def build_tevatron(query: Query, _style: Style) -> Iterator[Record]:
     """A query with scored passages, as Tevatron's distillation reads it.
 
     Source: texttron/tevatron, README.md ("Training Data") and retriever/dataset.py
-    (DistilTrainDataset: `title + ' ' + text`, `score`). A title is always there, empty where we
-    have none, since its loader would make a missing one null.
+    (DistilTrainDataset: `title + ' ' + text`, `score`). The title is always written, if need be
+    empty, because the loader would read a missing title as null.
     """
 
     def render(example: Example) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def build_pairs(query: Query, style: Style) -> Iterator[Record]:
 
     Source: sentence-transformers 6.2, util/hard_negatives.py (`output_format="labeled-pair"`: a
     `score` takes the place of the `label`) and base/data_collator.py (the first of label, labels,
-    score, scores is the target; every other column is text). For BinaryCrossEntropyLoss,
-    CoSENTLoss, MSELoss of cross-encoders, …
+    score, scores is the target; every other column is text). For the cross-encoder losses
+    BinaryCrossEntropyLoss, CoSENTLoss, MSELoss, …
     """
     target = "score" if style.soft else "label"
     for example in query.examples:
@@ -119,8 +119,8 @@ def build_pairs(query: Query, style: Style) -> Iterator[Record]:
 def build_triplets(query: Query, style: Style) -> Iterator[Record]:
     """Every positive with every negative: sentence-transformers' "triplet".
 
-    Source: as `build_pairs`; `scores` are those of the positive and the negative, as MarginMSELoss
-    reads them. (Cached)MultipleNegativesRankingLoss passes over them.
+    Source: as `build_pairs`. `scores` are the scores of the positive and the negative, as MarginMSELoss
+    reads them. (Cached)MultipleNegativesRankingLoss ignores them.
     """
     for positive in query.positives:
         for negative in query.negatives:
@@ -145,8 +145,8 @@ def build_flagembedding(query: Query, style: Style) -> Iterator[Record]:
     """A query with its positives and negatives, and their teacher scores.
 
     Source: FlagOpen/FlagEmbedding, examples/finetune/embedder/README.md ("Data format") and
-    abc/finetune/*/AbsDataset.py. `prompt` takes the place of the trainer's own instruction for
-    every line that has one, so it is there only when it was asked for.
+    abc/finetune/*/AbsDataset.py. A line's `prompt` replaces the trainer's own instruction, so it is
+    written only if the settings ask for it.
     """
     value = {
         "query": query.text,
@@ -163,14 +163,14 @@ def build_scores(query: Query, _style: Style) -> Iterator[Record]:
 
     Source: `cross-encoder-ms-marco-MiniLM-L-6-v2-scores.pkl.gz` in the data set
     sentence-transformers/msmarco-hard-negatives (`scores[qid][pid]`), and `score.json` of
-    jhu-clsp/rank1-run-files. The former is a pickle with whole numbers as keys; this is JSON, which
-    runs nothing when it is loaded, with text as keys.
+    jhu-clsp/rank1-run-files. The first is a pickle with whole numbers as keys. This is JSON with text
+    as keys, because loading JSON cannot run code.
     """
     yield Record((query.query_id, {example.doc_id: example.score for example in query.examples}), tuple(query.examples))
 
 
 def build_qrels(query: Query, _style: Style) -> Iterator[Record]:
-    """TREC qrels, a line a pair: 1 for positives, 0 for negatives.
+    """TREC qrels with one line for each pair: 1 for positives, 0 for negatives.
 
     Source: trec_eval's get_qrels.c (query_id, iteration, doc_id, relevance, split by blanks).
     """
@@ -179,13 +179,13 @@ def build_qrels(query: Query, _style: Style) -> Iterator[Record]:
 
 
 def build_rank1(query: Query, style: Style) -> Iterator[Record]:
-    """The judge's own prompt and answer, to train a reasoning reranker on: `instruction`, `input`, `output`.
+    """The judge's prompt and answer, to train a reasoning reranker: `instruction`, `input`, `output`.
 
-    Source: jhu-clsp/rank1-training-data (`output` is `<think>…</think> true|false`), which
-    orionw/rank1 trains on with LLaMA-Factory; that puts `instruction`, a newline and `input`
-    together. How that data set cuts the prompt in two is not published: here the template's first
-    line is the instruction, and its last, `<think>`, begins the output. The answer is the model's
-    verdict; reasoning closed by force ends where the verdict was read.
+    Source: jhu-clsp/rank1-training-data (`output` is `<think>…</think> true|false`). orionw/rank1
+    trains on it with LLaMA-Factory, which joins `instruction`, a newline and `input`. How that data
+    set splits the prompt is not published. Here the template's first line is the instruction, and
+    its last line, `<think>`, begins the output. The answer is the model's verdict. Reasoning that was
+    closed at its budget ends where the verdict was read.
     """
     instruction, _, rest = style.template.removesuffix(f"\n{THINK}").partition("\n")
     asked = combine_query(query.text, None, style.dataset_prompt)
@@ -201,17 +201,17 @@ def build_rank1(query: Query, style: Style) -> Iterator[Record]:
 
 
 def check_qrels_id(name: str) -> list[str]:
-    """Why an id would not stay one field of a line; empty where it would."""
+    """Why an id cannot be one field of a qrels line. Empty if it can."""
     good = len(name.split()) == 1 and not name.startswith("#")
-    return [] if good else [f"format=qrels: the id {name!r} has blanks, is empty or begins with #"]
+    return [] if good else [f"format=qrels: the id {name!r} is empty, has blanks or begins with #"]
 
 
 def check_rank1_template(template: str) -> list[str]:
-    """Why a prompt cannot be cut into instruction and input; empty where it can."""
+    """Why a prompt cannot be split into instruction and input. Empty if it can."""
     instruction, _, rest = template.partition("\n")
     if template.endswith(f"\n{THINK}") and "{" not in instruction and "{passage}" in rest:
         return []
-    return [f"format=rank1: the judge's prompt has no first line without a slot, or does not end in a line {THINK}"]
+    return [f"format=rank1: the judge's prompt must begin with a line without a slot, and end with a line {THINK}"]
 
 
 def _target(example: Example, style: Style) -> float:

@@ -1,4 +1,4 @@
-"""The labels job from end to end: check, deal rows by query, measure, choose and write."""
+"""The export job from start to end: check, sort rows into buckets by query, measure, choose and write."""
 
 import importlib.util
 import tempfile
@@ -52,7 +52,7 @@ GRADED_COLUMNS = [QUERY_ID, DOC_ID, LABEL, TRUE_LOGPROB, FALSE_LOGPROB, SCORE, F
 
 
 class _Work(NamedTuple):
-    """What an export works on, checked."""
+    """Everything an export works on, already checked."""
 
     config: ExportConfig
     judgments: Judgments
@@ -62,7 +62,7 @@ class _Work(NamedTuple):
 
 
 def run_export(config: ExportConfig) -> tuple[dict[str, Any], bool]:
-    """Write the labels; what `labels.json` says, and whether it was there already."""
+    """Write the labels. Returns the content of `labels.json`, and whether it existed before."""
     check_packages()
     work = _open(config)
     claim = build_claim(config, work.judgments, work.grades)
@@ -73,10 +73,10 @@ def run_export(config: ExportConfig) -> tuple[dict[str, Any], bool]:
 
 
 def check_packages() -> None:
-    """Raises SettingsError where the extra `labels` is not installed."""
+    """Raises SettingsError if the extra `labels` is not installed."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        raise SettingsError([f"jobs.export needs {', '.join(missing)}: pip install 'rank1-batch[labels]'"])
+        raise SettingsError([f"jobs.export needs {', '.join(missing)}; run: pip install 'rank1-batch[labels]'"])
 
 
 def _open(config: ExportConfig) -> _Work:
@@ -95,7 +95,7 @@ def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
         _check_values(work, paths)
         graded = _gather_graded(work, paths)
         scoring = _find_scoring(work.config, graded)
-        # The first thing that is written: nothing that can be checked beforehand is wrong.
+        # This is the first write. Everything that can be checked before has been checked.
         write_claim(work.labels, EXPORT, claim)
         totals = Totals()
         for number, path in enumerate(paths):
@@ -105,7 +105,7 @@ def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_values(work: _Work, paths: Sequence[Path]) -> None:
-    """Raises SettingsError for values of the judgments that a format or a given label cannot be made of."""
+    """Raises SettingsError for values in the judgments that cannot become a label or a part of a format."""
     given, problems = given_from(work.config), list[str]()
     checks: dict[str, Callable[[str], list[str]]] = {}
     if "qrels" in format_names(work.config):
@@ -129,14 +129,14 @@ def _check_given(name: str, value: object) -> list[str]:
 
 
 def _more_columns(config: ExportConfig) -> list[str]:
-    """Columns of the judgments that these settings need besides the usual ones."""
+    """Columns of the judgments that these settings need in addition to the usual ones."""
     given = given_from(config)
     traces = [TRACE] if any(FORMATS[name].needs_trace for name in format_names(config)) else []
     return traces + ([given] if given not in (None, QRELS) else [])
 
 
 def _gather_graded(work: _Work, paths: Sequence[Path]) -> Graded:
-    """The judged pairs that people have graded, of those whose reasoning ended as asked."""
+    """The judged pairs that people have graded and whose reasoning ended as `labels.finishes` asks."""
     rows: list[tuple[str, bool, float, float, bool]] = []
     for table in read_buckets(paths if work.grades else (), GRADED_COLUMNS):
         columns = (table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL, SCORE, FINISH))
@@ -156,7 +156,7 @@ def _find_scoring(config: ExportConfig, graded: Graded) -> Scoring:
 
 
 def _write_bucket(work: _Work, number: int, path: Path, scoring: Scoring, totals: Totals) -> None:
-    """Write the shards of one bucket: one a format and split."""
+    """Write the shards of one bucket, one for each format and split."""
     table = read_bucket(path)
     if table is None:
         return
@@ -188,7 +188,7 @@ def _find_given(work: _Work) -> Given:
 
 
 def _report(work: _Work, claim: dict[str, Any], totals: Totals, graded: Graded, scoring: Scoring) -> dict[str, Any]:
-    """Write the card, the picture and, last of all, `labels.json`."""
+    """Write the card, the picture and, last, `labels.json`."""
     labels, trust = work.config.labels, work.config.trust
     calibrated = None if scoring.calibration is None else scoring.calibration.probability
     exported = [

@@ -1,4 +1,4 @@
-"""A bucket of judged rows → queries with their chosen rows, ready to be written. Knows nothing about files."""
+"""Turns a bucket of judged rows into queries with their chosen rows, ready to write. Knows nothing about files."""
 
 import math
 from collections import Counter
@@ -32,25 +32,25 @@ from rank1_batch.jobs.export.trust import Calibration, Floats
 from rank1_batch.judging.prompts import combine_title
 
 MOST_LOG_ODDS = 100.0
-"""Where a logprob is minus infinity: JSON has no infinite numbers, and 100 is as good as certain."""
+"""Stands for infinite log-odds (a logprob of minus infinity). JSON has no infinite numbers; 100 is almost certain."""
 
 ALL, POSITIVE, NEGATIVE = "all", "positive", "negative"
 
 Row = dict[str, Any]
 
 Given = Callable[[Row], bool | None]
-"""The label that a row was given elsewhere; None where it has none."""
+"""Finds the label that another source gave to a row; None if there is none."""
 
 
 class Scoring(NamedTuple):
-    """What a row's score is: the judge's own, or calibrated; and whether targets are log-odds."""
+    """How a row is scored: by the judge or after calibration. `log_odds`: training targets are log-odds."""
 
     calibration: Calibration | None = None
     log_odds: bool = False
 
 
 class Chosen(NamedTuple):
-    """A query after the choice. `scores` are those of all its rows that have one, and of those taken."""
+    """A query after the choice. `scores` has the scores of all its rows, and of the chosen positives and negatives."""
 
     query: Query
     left_out: Counter[Reason]
@@ -59,9 +59,9 @@ class Chosen(NamedTuple):
 
 
 def choose_queries(table: pa.Table, rules: Rules, scoring: Scoring, given: Given) -> Iterator[Chosen]:
-    """Every query of a bucket, by its text and its query_id.
+    """Every query of a bucket, sorted by text and query_id.
 
-    Queries of one text share their passages: none is taken twice.
+    Queries with the same text share their passages, so no passage is taken twice for one text.
     """
     rows = _list_rows(table, scoring)
     rows.sort(key=lambda row: (row[QUERY], row[QUERY_ID]))
@@ -100,7 +100,7 @@ def score_rows(table: pa.Table, scoring: Scoring) -> tuple[Floats, Floats]:
 
 
 def given_by_grades(grades: Mapping[tuple[str, str], int], min_relevance: int) -> Given:
-    """Labels out of people's grades."""
+    """Labels from people's grades."""
 
     def find(row: Row) -> bool | None:
         grade = grades.get((row[QUERY_ID], row[DOC_ID]))
@@ -110,12 +110,12 @@ def given_by_grades(grades: Mapping[tuple[str, str], int], min_relevance: int) -
 
 
 def given_by_column(name: str, min_relevance: int) -> Given:
-    """Labels out of a kept column, which `read_given` can read."""
+    """Labels from a kept column. `read_given` must be able to read its values."""
     return lambda row: read_given(row[name], min_relevance)
 
 
 def read_given(value: object, min_relevance: int) -> bool | None:
-    """A label out of true or false, as such or as text, or out of a grade. Raises ValueError for anything else."""
+    """A label from a boolean, the text "true" or "false", or a grade. Raises ValueError for anything else."""
     if value is None or isinstance(value, bool):
         return value
     text = str(value).strip().lower()
@@ -127,14 +127,14 @@ def _numbers(table: pa.Table, name: str) -> Floats:
 
 
 def _list_rows(table: pa.Table, scoring: Scoring) -> list[Row]:
-    """The rows as mappings, with `score` and `target` as they are to be used; None on error."""
+    """The rows as dicts. `score` and `target` hold the final values (after calibration); None on error."""
     score, target = score_rows(table, scoring)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     columns[SCORE] = _none_for_nan(score)
     columns["target"] = _none_for_nan(target)
     for name in (QUERY_ID, DOC_ID):
         columns[name] = [value or "" for value in columns[name]]
-    # Where no texts are read, a query is known by its id.
+    # Without texts, the query's id stands in for its text.
     columns.setdefault(QUERY, columns[QUERY_ID])
     names = list(columns)
     return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]

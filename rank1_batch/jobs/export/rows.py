@@ -1,4 +1,4 @@
-"""A job's output as one stream of rows: judgments, and beside them the texts that were judged."""
+"""Reads a job's output as one stream of rows: judgments together with the texts that were judged."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -48,17 +48,17 @@ COLUMNS = (
 )  # fmt: skip
 
 UNITS_AHEAD = 8
-"""Units with their texts that may wait in memory: a unit of a large job takes some 10 MB."""
+"""How many units, with their texts, may wait in memory. A unit of a large job takes some 10 MB."""
 
 Grades = Mapping[tuple[str, str], int]
 """People's grades by query_id and doc_id."""
 
 
 class Judgments(NamedTuple):
-    """A finished job's output: its committed units in the plan's order, and what shaped its scores.
+    """A finished job's output: its committed units in the plan's order, and the settings that affect scores.
 
-    `missing` are units whose input could not be read when they were to be judged; `again` says
-    which rows were judged again (jobs.redo); `input_path` is where the pairs were read.
+    `missing`: units that were not judged because their input could not be read. `again`: which rows
+    were judged again (jobs.redo). `input_path`: where the pairs were read.
     """
 
     store: Store
@@ -70,14 +70,16 @@ class Judgments(NamedTuple):
 
 
 def open_judgments(url: str) -> Judgments:
-    """The judgments at an `output.path`. Raises SettingsError unless a job came to its end there."""
+    """The judgments at an `output.path`. Raises SettingsError unless a job has finished there."""
     store = open_store(url)
     fingerprint = read_claim(store, RERANK)
     if fingerprint is None:
-        raise SettingsError([f"output.path: {url} is no output of jobs.rerank (there is no {JOB_PATH})"])
+        raise SettingsError([f"output.path: {url} is not an output of jobs.rerank (it has no {JOB_PATH})"])
     plan, committed = read_plan(store), committed_units(store)
     if not is_finished(store, plan):
-        raise SettingsError([f"output.path: {url} is not finished, or failed a gate (no {SUCCESS_PATH} of its plan)"])
+        raise SettingsError(
+            [f"output.path: the job at {url} has not finished, or it failed a check (no {SUCCESS_PATH} for its plan)"]
+        )
     units = [unit for unit in plan if unit.unit_id in committed]
     missing = [unit for unit in plan if unit.unit_id not in committed]
     again = [{name: generation[name] for name in ("where", "policy")} for generation in read_generations(store)]
@@ -86,34 +88,34 @@ def open_judgments(url: str) -> Judgments:
 
 
 def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
-    """Raises SettingsError with all that is asked for and that these judgments cannot give."""
+    """Raises SettingsError if the settings ask for something that these judgments do not have. Lists all problems."""
     problems = []
     no_think = fingerprint["policy"]["kind"] == PolicyKind.NO_THINK
     if no_think and Finish.NO_THINK not in config.labels.finishes:
-        problems.append("labels.finishes: all rows were judged with policy=no_think: labels.finishes=[no_think]")
+        problems.append("labels.finishes: all rows were judged with policy=no_think; set labels.finishes=[no_think]")
     with_trace = [name for name in format_names(config) if no_think and FORMATS[name].needs_trace]
-    problems += [f"format={name} needs reasoning: rows judged with policy=no_think have none" for name in with_trace]
+    problems += [f"format={name} needs reasoning, but policy=no_think leaves rows without it" for name in with_trace]
     if "rank1" in format_names(config):
         problems += check_rank1_template(fingerprint["prompt"]["template"])
     given, keep = given_from(config), fingerprint["keep"]
     if given not in (None, QRELS, *keep):
         there_are = ", ".join([QRELS, *keep])
-        problems.append(f"labels.source, labels.agree_with: {given} is no column that was kept; there are {there_are}")
+        problems.append(f"labels.source, labels.agree_with: the column {given} was not kept; choose from {there_are}")
     if problems:
         raise SettingsError(problems)
 
 
 def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
-    """A reader of the rows that were judged; None where no format has texts.
+    """A reader of the rows that were judged; None if no format needs texts.
 
-    They are where the job last read them, unless `input.path` says otherwise. Raises RefusedError
-    where a file is not what it was when the job was planned.
+    They are read from `input.path` if it is given, else from where the job last read them. Raises
+    RefusedError if a file has changed since the job was planned.
     """
     if not any(FORMATS[name].needs_text for name in format_names(config)):
         return None
     path = config.input.path or judgments.input_path
     if path is None:
-        raise SettingsError(["input.path must be given: this output does not say where its pairs were read"])
+        raise SettingsError(["input.path must be given: this output does not record where its pairs were read"])
     problems = check_apart(config.labels.path, path)
     if problems:
         raise SettingsError(problems)
@@ -123,9 +125,9 @@ def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
 
 
 def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[str]) -> Iterator[pa.Table]:
-    """A table a unit: COLUMNS, `more` columns of the judgments as text, and query, title and passage.
+    """One table for each unit: COLUMNS, the columns `more` of the judgments as text, and query, title and passage.
 
-    The query holds the instruction, as in the prompt.
+    The query includes the instruction, as in the prompt.
     """
 
     def read(unit: Unit) -> pa.Table:
@@ -141,14 +143,14 @@ def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[s
 
 
 def _combine_queries(table: pa.Table) -> pa.Table:
-    """The instruction as a part of the query. A row without text, which is an error, has an empty one."""
+    """Put the instruction into the query. A row without text is an error row; its query is empty."""
     pairs = zip(table[QUERY].to_pylist(), table[INSTRUCTION].to_pylist(), strict=True)
     queries = pa.array([combine_query(query or "", instruction, None) for query, instruction in pairs], pa.string())
     return table.drop_columns([INSTRUCTION]).set_column(table.schema.get_field_index(QUERY), QUERY, queries)
 
 
 def read_grades(config: ExportConfig) -> dict[tuple[str, str], int]:
-    """People's grades out of `qrels`; none where none are given."""
+    """People's grades from `qrels`; empty if the setting is not given."""
     if config.qrels is None:
         return {}
     found = read_qrels("qrels", config.qrels)

@@ -25,23 +25,23 @@ FINISHES = tuple(str(finish) for finish in Finish if finish is not Finish.ERROR)
 
 @dataclass
 class JudgedConfig:
-    """The output of `jobs.rerank` that labels are made of."""
+    """The output of `jobs.rerank` from which labels are made."""
 
     path: str = setting("a finished output of rerank")
 
 
 @dataclass
 class PairsConfig:
-    """The input of that job, as it was given there; None is where the job last read it."""
+    """The input of that job. None means the place where the job last read it."""
 
     path: Any = setting("its pairs; null looks where the job read them", None)
 
 
 @dataclass
 class LabelsConfig:
-    """Where labels go, and which rows become one; see `choice.Rules`.
+    """Where labels are written, and which rows become labels. See `choice.Rules`.
 
-    `source` and `agree_with` are `qrels` or a kept column (`source` also `model`).
+    `source` and `agree_with` are `qrels` or the name of a kept column. `source` can also be `model`.
     """
 
     path: str = setting("an empty folder, or the output of this same export")
@@ -70,7 +70,7 @@ class LabelsConfig:
 
 @dataclass
 class TrustConfig:
-    """How labels are measured against people's grades; `fit_share` of the graded queries serve to fit."""
+    """How labels are compared with people's grades. `fit_share` is the share of graded queries used for fitting."""
 
     calibration: str = setting("none, platt or isotonic, fitted to qrels", "none")
     fit_share: float = setting("share of the graded queries to fit with", 0.5)
@@ -80,7 +80,7 @@ class TrustConfig:
 
 @dataclass
 class ExportConfig:
-    """All settings of `jobs.export`. `format` is one name or several, `qrels` one path or several."""
+    """All settings of `jobs.export`. `format` and `qrels` take one value or a list."""
 
     format: Any = setting("a format, or several: [tevatron,qrels]")
     output: JudgedConfig = setting("the judgments", JudgedConfig)
@@ -102,7 +102,7 @@ def given_from(config: ExportConfig) -> str | None:
 
 
 def build_rules(config: ExportConfig) -> Rules:
-    """The core's view of which rows to choose."""
+    """The settings as rules for choosing rows."""
     labels = config.labels
     return Rules(
         source=Source.MODEL if labels.source == Source.MODEL else Source.GIVEN,
@@ -125,13 +125,13 @@ def build_rules(config: ExportConfig) -> Rules:
 
 
 def describe_settings(config: ExportConfig) -> dict[str, Any]:
-    """All that decides what is exported, as plain values; no place of files, which may hold a credential."""
+    """All settings that decide what is exported, as plain values. Paths are left out: they may hold a credential."""
     labels = {name: value for name, value in asdict(config.labels).items() if name != "path"}
     return {"format": format_names(config), "labels": labels, "trust": asdict(config.trust)}
 
 
 def check_export(config: ExportConfig) -> list[str]:
-    """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    """What is wrong with the settings, one sentence for each problem. Empty if they are right."""
     return _check_formats(config) + _check_rows(config.labels) + _check_given(config) + _check_trust(config)
 
 
@@ -158,7 +158,7 @@ def _check_formats(config: ExportConfig) -> list[str]:
 
 
 def check_apart(labels_path: str, input_path: Any) -> list[str]:
-    """Why labels may not be written there: they would be read as pairs."""
+    """Problems with the place for labels: inside the input, they would be read as pairs."""
     inside = [path for path in input_paths(InputConfig(path=input_path)) if lies_inside(labels_path, path)]
     return [f"labels.path lies inside the input {path}: its files would be read as input" for path in inside]
 
@@ -181,7 +181,7 @@ def _check_choices(config: ExportConfig) -> list[str]:
 
 
 def _check_rows(labels: LabelsConfig) -> list[str]:
-    """Numbers out of range, and rules that no row could meet."""
+    """Numbers out of range, and rules that no row can meet."""
     unit = {name: getattr(labels, name) for name in ("positive_from", "negative_to", "margin", "ratio", "dev_share")}
     problems = [
         f"labels.{name} is {value}, but must be between 0 and 1"

@@ -1,4 +1,4 @@
-"""What an export is made of, counted while it is written: rows by reason, splits, files, scores."""
+"""Counts an export while it is written: rows by reason, splits, files, scores."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ TRAIN, DEV = "train", "dev"
 
 
 class Totals:
-    """Sums over all queries."""
+    """The counts over all queries."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -28,7 +28,7 @@ class Totals:
 
     @property
     def exported(self) -> int:
-        """Rows that were taken."""
+        """The number of exported rows."""
         return sum(split["positives"] + split["negatives"] for split in self.splits.values())
 
     def add_query(self, chosen: Chosen, split: str, grades: Mapping[tuple[str, str], int]) -> None:
@@ -47,12 +47,12 @@ class Totals:
                 self.labels.append((query.query_id, example.doc_id, example.positive))
 
     def add_file(self, name: str, split: str, records: int) -> None:
-        """Count a file that was put."""
+        """Count a written file."""
         counts = self.files.setdefault(name, {}).setdefault(split, Counter())
         counts.update({"files": 1, "records": records})
 
     def check(self, expected_rows: int) -> None:
-        """Raises RuntimeError unless every row in was exported or left out for a reason: a bug otherwise."""
+        """Raises RuntimeError unless every row was either exported or left out. A difference is a bug here."""
         if not self.rows == self.exported + self.left_out.total() == expected_rows:
             raise RuntimeError(
                 f"{expected_rows} rows were judged, {self.rows} read, {self.exported} exported and "

@@ -1,7 +1,7 @@
-"""How far labels agree with people: measures with intervals, reliability, calibration, thresholds.
+"""How well labels agree with people: measures with intervals, reliability, calibration, thresholds.
 
-Queries, not pairs, are drawn for intervals and for the parts to fit and to report on: pairs of one
-query are alike. Knows nothing about files.
+Pairs of one query are alike. So whole queries, not pairs, are drawn for intervals and split into the
+part to fit on and the part to report on. Knows nothing about files.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ MEASURES = PRECISION, RECALL, KAPPA, AUROC = "precision", "recall", "kappa", "au
 class Graded(NamedTuple):
     """Pairs that both the model and people have judged, as columns.
 
-    `queries` are the distinct query_ids, `query` the number of each pair's among them.
+    `queries` are the distinct query_ids. `query` is, for each pair, the index of its query in that list.
     """
 
     queries: list[str]
@@ -44,7 +44,7 @@ class Graded(NamedTuple):
 
 
 def build_graded(rows: Sequence[tuple[str, bool, float, float, bool]]) -> Graded:
-    """Graded pairs from rows of query_id, label, log-odds, score, and whether people call it relevant."""
+    """Graded pairs from rows of query_id, label, log-odds, score, and whether people call the passage relevant."""
     queries = sorted({row[0] for row in rows})
     numbers = {query_id: number for number, query_id in enumerate(queries)}
     query = np.array([numbers[row[0]] for row in rows], dtype=np.int64)
@@ -62,8 +62,8 @@ def split_graded(graded: Graded, fit_share: float, seed: int) -> tuple[Graded, G
 def measure_agreement(graded: Graded, resamples: int, seed: int) -> dict[str, Any]:
     """Precision, recall, Cohen's kappa and AUROC of labels and scores, each with its 95 % interval.
 
-    A value is None where it is not defined: nothing is labelled positive, nothing is relevant, or
-    there is one class only.
+    A value is None if it is not defined: nothing is labelled positive, nothing is relevant, or there
+    is only one class.
     """
     values = _measure(graded)
     drawn = _measure_resampled(graded, resamples, seed)
@@ -84,7 +84,7 @@ def _measure(graded: Graded) -> dict[str, float | None]:
 
 
 def _measure_resampled(graded: Graded, resamples: int, seed: int) -> dict[str, Floats]:
-    """The same measures for queries drawn with repetition; NaN where one is not defined."""
+    """The same measures for queries drawn with replacement; NaN where a measure is not defined."""
     present = np.unique(graded.query)
     weights = np.zeros((resamples, len(graded.queries)))
     if len(present) > 1:  # one query says nothing about how queries differ
@@ -94,9 +94,10 @@ def _measure_resampled(graded: Graded, resamples: int, seed: int) -> dict[str, F
 
 
 def measure_weighted(graded: Graded, weights: Floats) -> dict[str, Floats]:
-    """The measures for each row of `weights`, which has a weight for each query.
+    """The measures for each row of `weights`. A row has one weight for each query.
 
-    scikit-learn's functions take a hundred times as long (10,000 pairs of 500 queries: 23 ms of CPU a row, not 0.2).
+    scikit-learn's functions take a hundred times as long: 23 ms of CPU for each row instead of 0.2 ms, with 10,000
+    pairs of 500 queries.
     """
     cells = [graded.label & graded.relevant, graded.label & ~graded.relevant, ~graded.label & graded.relevant]
     counts = [np.bincount(graded.query[cell], minlength=len(graded.queries)) for cell in (*cells, _none_of(cells))]
@@ -109,7 +110,7 @@ def measure_weighted(graded: Graded, weights: Floats) -> dict[str, Floats]:
 
 
 def _rank_areas(graded: Graded, weights: Floats) -> Floats:
-    """The share of relevant-irrelevant pairs that the score orders rightly, ties counted half."""
+    """The share of relevant-irrelevant pairs that the score orders correctly. Ties count half."""
     values, place = np.unique(graded.score, return_inverse=True)
     areas = []
     for weight in weights:
@@ -122,7 +123,7 @@ def _rank_areas(graded: Graded, weights: Floats) -> Floats:
 
 
 def build_reliability(score: Floats, relevant: Flags) -> dict[str, Any]:
-    """How often pairs of about the same score are relevant, in ten bins; Brier score and calibration error.
+    """The share of relevant pairs in each of ten score bins, with the Brier score and the calibration error.
 
     The calibration error is the mean distance between score and share over the bins, weighted by pairs.
     """
@@ -142,9 +143,9 @@ def build_reliability(score: Floats, relevant: Flags) -> dict[str, Any]:
 
 
 def propose_thresholds(fit: Graded, report: Graded, wanted: Sequence[float], resamples: int, seed: int) -> list[Any]:
-    """For each wanted precision the lowest score from which pairs reached it in `fit`, and how it does in `report`.
+    """For each wanted precision, the lowest threshold that reaches it in `fit`, and what it reaches in `report`.
 
-    The threshold is None where no score reached it.
+    The threshold is None if no score reaches the wanted precision.
     """
     order = np.argsort(-fit.score, kind="stable")
     score, hits = fit.score[order], np.cumsum(fit.relevant[order])
@@ -163,9 +164,9 @@ def propose_thresholds(fit: Graded, report: Graded, wanted: Sequence[float], res
 
 
 class Calibration(NamedTuple):
-    """What turns the judge's log-odds into a probability of being relevant, and into its log-odds.
+    """Turns the judge's log-odds into a probability that the passage is relevant, or into calibrated log-odds.
 
-    The latter is None where probabilities can be 0 or 1.
+    `log_odds` is None if probabilities can be 0 or 1.
     """
 
     probability: Callable[[Floats], Floats]
@@ -173,14 +174,16 @@ class Calibration(NamedTuple):
 
 
 def fit_calibration(kind: str, fit: Graded, report: Graded) -> Calibration:
-    """Platt's logistic curve, or isotonic steps. Raises SettingsError where a part lacks a class to learn from."""
+    """Platt's logistic curve, or isotonic steps. Raises SettingsError if a part lacks relevant or irrelevant pairs."""
     from sklearn.isotonic import IsotonicRegression
     from sklearn.linear_model import LogisticRegression
 
     for name, part in (("to fit on", fit), ("to report on", report)):
         if not _has_both(part.relevant):
             counts = f"{int(part.relevant.sum())} relevant of {len(part.relevant)} graded pairs"
-            raise SettingsError([f"trust.calibration={kind} needs both relevant and irrelevant pairs {name}: {counts}"])
+            raise SettingsError(
+                [f"trust.calibration={kind} needs relevant and irrelevant pairs {name}; found {counts}"]
+            )
     if kind == "isotonic":
         steps = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(fit.log_odds, fit.relevant)
         return Calibration(lambda log_odds: np.asarray(steps.predict(log_odds), dtype=np.float64), None)
@@ -203,7 +206,7 @@ def _has_both(values: Flags) -> bool:
 
 
 def _interval(drawn: Floats) -> dict[str, float | None]:
-    """The middle 95 % of the values that are defined; None where none is."""
+    """The ends of the middle 95 % of the defined values; None if no value is defined."""
     defined = drawn[~np.isnan(drawn)]
     low, high = np.percentile(defined, INTERVAL) if len(defined) else (None, None)
     return {"low": None if low is None else float(low), "high": None if high is None else float(high)}

@@ -1,4 +1,4 @@
-"""What a card says about agreement with people: the verdicts, the scores, and the labels that went out."""
+"""The card's figures on agreement with people: for the verdicts, the scores, and the exported labels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +22,8 @@ def describe_trust(
 ) -> dict[str, Any]:
     """Agreement of verdicts and of exported labels, reliability before and after calibration, thresholds.
 
-    What is fitted (calibration, thresholds) is fitted on one part of the queries; reliability and
-    what the thresholds reach are of the other part.
+    Calibration and thresholds are fitted on one part of the queries. Reliability and the results of
+    the thresholds are measured on the other part.
     """
     fit, report = split_graded(graded, config.fit_share, seed)
     reliability = {"judged": build_reliability(report.score, report.relevant)}
@@ -42,7 +42,7 @@ def describe_trust(
 
 
 def _describe_labels(exported: Graded, resamples: int, seed: int) -> dict[str, Any]:
-    """Agreement of the labels that went out, among the pairs of them that people have graded."""
+    """Agreement of the exported labels, over the exported pairs that people have graded."""
     found = measure_agreement(exported, resamples, seed)
     swapped = exported._replace(label=~exported.label, relevant=~exported.relevant)
     negatives = measure_agreement(swapped, resamples, seed)[PRECISION]

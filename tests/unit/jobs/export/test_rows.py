@@ -93,10 +93,10 @@ def test_no_text_is_read_for_formats_without_texts(judged: Path) -> None:
 
 
 def test_an_output_that_is_none_or_not_finished_is_refused(judged: Path) -> None:
-    with pytest.raises(SettingsError, match=r"is no output of jobs\.rerank"):
+    with pytest.raises(SettingsError, match=r"is not an output of jobs\.rerank"):
         open_judgments(str(judged / "pairs"))
     (judged / "judged" / "_SUCCESS").unlink()
-    with pytest.raises(SettingsError, match="is not finished"):
+    with pytest.raises(SettingsError, match="has not finished"):
         open_judgments(str(judged / "judged"))
 
 
@@ -139,7 +139,7 @@ def test_a_prompt_that_cannot_be_cut_is_refused_for_rank1() -> None:
 
 def test_a_given_column_must_have_been_kept() -> None:
     (problem,) = problems_of(POLICY, "format=qrels", "labels.agree_with=person")
-    assert problem.endswith("person is no column that was kept; there are qrels, human")
+    assert problem.endswith("the column person was not kept; choose from qrels, human")
     check_job(load("format=qrels", "labels.agree_with=human"), POLICY)
     check_job(load("format=qrels", "labels.source=qrels"), POLICY)
 

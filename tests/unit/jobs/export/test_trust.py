@@ -119,7 +119,7 @@ def test_calibration_keeps_the_order(kind: str) -> None:
 
 def test_calibration_needs_both_classes_in_both_parts() -> None:
     graded = make_graded(100)
-    with pytest.raises(SettingsError, match="needs both relevant and irrelevant pairs to report on: 0 relevant of"):
+    with pytest.raises(SettingsError, match="needs relevant and irrelevant pairs to report on; found 0 relevant of"):
         fit_calibration("platt", graded, graded.take(~graded.relevant))
 
 
