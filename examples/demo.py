@@ -14,7 +14,7 @@ from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY,
 from rank1_batch.engines.build import has_int4_kernels
 from rank1_batch.jobs.evaluate.comparison import Comparison
 from rank1_batch.jobs.evaluate.job import run_evaluation
-from rank1_batch.jobs.evaluate.settings import EvaluateConfig, JudgedConfig
+from rank1_batch.jobs.evaluate.settings import EvaluateConfig, MeasuredConfig
 from rank1_batch.jobs.rerank.command import main as rerank_main
 
 PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
@@ -78,7 +78,7 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
     rows.sort(key=lambda row: (row[QUERY_ID], row["rank"]))
     for query_id in sorted({row[QUERY_ID] for row in rows})[:QUERIES_SHOWN]:
         console.print(_query_table([row for row in rows if row[QUERY_ID] == query_id]))
-    output = JudgedConfig(values["output.path"])
+    output = MeasuredConfig(values["output.path"])
     config = EvaluateConfig(qrels=QRELS, output=output, measures=[MEASURE], missing_queries="leave_out")
     console.print("\n" + describe_quality(run_evaluation(config).comparisons[MEASURE]), soft_wrap=True)
     console.print(f"Results: {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json)", markup=False)

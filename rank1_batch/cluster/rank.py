@@ -9,7 +9,7 @@ import ray
 
 from rank1_batch.columns import QUERY_ID
 from rank1_batch.errors import Rank1BatchError, ReplicaError
-from rank1_batch.output.ranking import COLUMNS, RankedBucket, Seen, rank_bucket
+from rank1_batch.output.ranking import RANKED_COLUMNS, RankedBucket, Seen, rank_bucket
 from rank1_batch.storage.buckets import find_buckets
 from rank1_batch.storage.parquet import read_tables
 from rank1_batch.storage.store import Store, open_store
@@ -30,13 +30,13 @@ def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int, seen: Seen
 
     def read_scores(batch: Any) -> Iterator[pa.Table]:
         """The scores of some files, with the bucket of each row; `paths` holds one JSON list."""
-        for table in read_tables(open_store(url), json.loads(str(batch["paths"][0])), COLUMNS):
+        for table in read_tables(open_store(url), json.loads(str(batch["paths"][0])), RANKED_COLUMNS):
             plain = table.replace_schema_metadata(None)
             yield plain.append_column(BUCKET, pa.array(find_buckets(plain[QUERY_ID], buckets)))
 
     def rank_group(rows: Any) -> pa.Table:
         """All rows of a bucket → a RankedBucket as the only row."""
-        ranked = rank_bucket(open_store(url), int(rows[BUCKET][0].as_py()), rows.select(COLUMNS), seen)
+        ranked = rank_bucket(open_store(url), int(rows[BUCKET][0].as_py()), rows.select(RANKED_COLUMNS), seen)
         return pa.Table.from_pylist([ranked._asdict()], RANKED)
 
     tasks = [[*paths[start : start + FILES_A_TASK]] for start in range(0, len(paths), FILES_A_TASK)]

@@ -17,7 +17,7 @@ from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, Setti
 from rank1_batch.output.counts import Counts
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
-from rank1_batch.replica.places import ADVICE, find_unseen
+from rank1_batch.replica.places import SAME_PLACES, find_unseen
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
 ROWS_IN_FLIGHT = 32
@@ -123,7 +123,7 @@ def check_places(spec: JudgeSpec, engine: EngineConfig) -> None:
     places = spec.input_url, spec.first_file, spec.output_url
     answers = ask_nodes(find_fitting_nodes(engine, ray.nodes()), find_unseen, *places)
     if problems := [f"node {node}: {problem}" for node, unseen in answers.items() for problem in unseen]:
-        raise SettingsError([*problems, ADVICE])
+        raise SettingsError([*problems, SAME_PLACES])
 
 
 def _grow_at_once(most: int) -> None:

@@ -17,7 +17,7 @@ COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd"}
 
 LINES_TOLD, MOST_LINES = 10, 1000
 
-BUFFER_BYTES = 1024 * 1024
+LINE_BUFFER_BYTES = 1024 * 1024
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -90,13 +90,13 @@ def open_text(store: Store, path: str) -> io.BufferedReader:
     if kind is None:
         return file
     # Arrow's reader takes several members or frames in a row, and says so where the last is cut short.
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), kind), BUFFER_BYTES)
+    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), kind), LINE_BUFFER_BYTES)
 
 
 def open_stream(store: Store, path: str) -> io.BufferedReader:
     """A file's bytes from its start on, fetched bit by bit. A request that fails is repeated as others are."""
     file = ask(store, path, lambda: store.fs.open(store.locate(path), "rb"))
-    return io.BufferedReader(_Stream(store, path, file), BUFFER_BYTES)
+    return io.BufferedReader(_Stream(store, path, file), LINE_BUFFER_BYTES)
 
 
 def strip_compression(path: str) -> str:

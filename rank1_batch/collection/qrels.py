@@ -23,7 +23,7 @@ from rank1_batch.storage.parquet import read_batches
 
 RELEVANCE = "relevance"
 
-COLUMNS = {
+QRELS_COLUMNS = {
     QUERY_ID: (*FILE_NAMES[QUERY_ID], "query-id"),
     DOC_ID: (*FILE_NAMES[DOC_ID], "corpus-id"),
     RELEVANCE: (RELEVANCE, "rel", "grade", "score"),
@@ -91,7 +91,7 @@ def _add(grades: Grades, qrel: Qrel) -> None:
 
 
 def _read_parquet(source: FileSource, grades: Grades, broken: BrokenLines) -> None:
-    names = find_columns(source, COLUMNS, tuple(COLUMNS))
+    names = find_columns(source, QRELS_COLUMNS, tuple(QRELS_COLUMNS))
     first_row = 0
     for batch in read_batches(source.store, source.file.path, list(names.values())):
         query_ids, doc_ids = (read_strings(source, batch, names[name]) for name in (QUERY_ID, DOC_ID))
@@ -102,7 +102,7 @@ def _read_parquet(source: FileSource, grades: Grades, broken: BrokenLines) -> No
             (relevance.is_null(), f"the {RELEVANCE} is null"),
         ]
         good = find_good(source, first_row, checks, broken)
-        rows = pa.record_batch([query_ids, doc_ids, relevance], names=list(COLUMNS)).filter(good)
+        rows = pa.record_batch([query_ids, doc_ids, relevance], names=list(QRELS_COLUMNS)).filter(good)
         _add_rows(source, zip(*(column.to_pylist() for column in rows.columns), strict=True), grades)
         first_row += len(batch)
 

@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 from rank1_batch.collection.lines import BrokenLines, open_text, read_records
 from rank1_batch.collection.records import find_names
 from rank1_batch.collection.sources import DatasetSource, FileSource, RunFormat, Source, find_run_format
-from rank1_batch.collection.tables import BATCH_ROWS, find_columns, find_good, is_empty, read_strings
+from rank1_batch.collection.tables import TABLE_BATCH_ROWS, find_columns, find_good, is_empty, read_strings
 from rank1_batch.collection.trec import RunLine, is_comment, parse_ranked_line, parse_run_line, parse_scored_line
 from rank1_batch.columns import DOC_ID, QUERY_ID, RANK, SCORE
 from rank1_batch.errors import BadFileError
 from rank1_batch.storage.parquet import read_batches
 
-NUMBER = "number"
+RUN_NUMBER = "number"
 
 RUN_SCHEMA = pa.schema(
     [
@@ -24,7 +24,7 @@ RUN_SCHEMA = pa.schema(
         (DOC_ID, pa.string()),
         (RANK, pa.int64()),
         (SCORE, pa.float64()),
-        (NUMBER, pa.int64()),
+        (RUN_NUMBER, pa.int64()),
     ]
 )
 """`number` counts candidates over all files, from 0. Rank or score is null where a run has none."""
@@ -120,7 +120,7 @@ def _numbers(source: FileSource, batch: pa.RecordBatch, name: str | None, kind: 
 
 def _gather(lines: Iterable[RunLine]) -> Iterator[pa.RecordBatch]:
     rest = iter(lines)
-    while held := list(islice(rest, BATCH_ROWS)):
+    while held := list(islice(rest, TABLE_BATCH_ROWS)):
         columns = list(zip(*held, strict=True))[:-1]
         arrays = [pa.array(column, kind) for column, kind in zip(columns, RUN_SCHEMA.types[:-1], strict=True)]
         yield pa.record_batch(arrays, names=RUN_SCHEMA.names[:-1])

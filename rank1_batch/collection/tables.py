@@ -11,7 +11,7 @@ from rank1_batch.collection.sources import FileSource
 from rank1_batch.errors import BadFileError
 from rank1_batch.storage.parquet import is_text, open_parquet
 
-BATCH_ROWS, PARQUET_ROWS = 8192, 1024
+TABLE_BATCH_ROWS, PARQUET_ROWS = 8192, 1024
 
 
 def find_columns(source: FileSource, names: Names, required: Sequence[str]) -> dict[str, str]:

@@ -11,12 +11,19 @@ import pyarrow.compute as pc
 from rank1_batch.collection.lines import BrokenLines, read_records
 from rank1_batch.collection.records import JsonParser, Kind, Names, Row, TsvParser, find_names
 from rank1_batch.collection.sources import DatasetSource, FileSource, Source, TableFormat, find_table_format
-from rank1_batch.collection.tables import BATCH_ROWS, PARQUET_ROWS, find_columns, find_good, is_empty, read_strings
+from rank1_batch.collection.tables import (
+    PARQUET_ROWS,
+    TABLE_BATCH_ROWS,
+    find_columns,
+    find_good,
+    is_empty,
+    read_strings,
+)
 from rank1_batch.storage.parquet import read_batches
 
-KEY, TEXT, EXTRA, NUMBER = "key", "text", "extra", "number"
+KEY, TEXT, DATASETS_EXTRA, NUMBER = "key", "text", "extra", "number"
 
-TEXT_SCHEMA = pa.schema([(KEY, pa.string()), (TEXT, pa.string()), (EXTRA, pa.string()), (NUMBER, pa.int64())])
+TEXT_SCHEMA = pa.schema([(KEY, pa.string()), (TEXT, pa.string()), (DATASETS_EXTRA, pa.string()), (NUMBER, pa.int64())])
 """`number` counts records over all files, from 0. A text or extra with no letter in it is null."""
 
 BATCH_CHARS = 8 * 1024 * 1024
@@ -33,7 +40,7 @@ def read_texts(
     for source in sources:
         for batch in _read_source(source, kind, find_names(kind, mapping), broken):
             numbers = pa.array(range(number, number + len(batch)), pa.int64())
-            texts = [_blank_to_null(batch.column(name)) for name in (TEXT, EXTRA)]
+            texts = [_blank_to_null(batch.column(name)) for name in (TEXT, DATASETS_EXTRA)]
             yield pa.record_batch([batch.column(KEY), *texts, numbers], schema=TEXT_SCHEMA)
             number += len(batch)
 
@@ -59,7 +66,7 @@ def _gather(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
     for row in rows:
         held.append(row)
         chars += len(row.text or "")
-        if len(held) >= BATCH_ROWS or chars >= BATCH_CHARS:
+        if len(held) >= TABLE_BATCH_ROWS or chars >= BATCH_CHARS:
             yield _batch(held)
             held, chars = [], 0
     if held:
@@ -68,7 +75,7 @@ def _gather(rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
 
 def _batch(rows: Sequence[Row]) -> pa.RecordBatch:
     columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
-    return pa.record_batch(columns, names=[KEY, TEXT, EXTRA])
+    return pa.record_batch(columns, names=[KEY, TEXT, DATASETS_EXTRA])
 
 
 def _read_parquet(source: FileSource, kind: Kind, names: Names, broken: BrokenLines) -> Iterator[pa.RecordBatch]:
@@ -77,7 +84,7 @@ def _read_parquet(source: FileSource, kind: Kind, names: Names, broken: BrokenLi
     for batch in read_batches(source.store, source.file.path, list(found.values()), PARQUET_ROWS):
         columns = [read_strings(source, batch, found.get(ours or "")) for ours in kind]
         good = find_good(source, row, [(is_empty(columns[0]), f"the {kind.key} is null or empty")], broken)
-        yield pa.record_batch(columns, names=[KEY, TEXT, EXTRA]).filter(good)
+        yield pa.record_batch(columns, names=[KEY, TEXT, DATASETS_EXTRA]).filter(good)
         row += len(batch)
 
 

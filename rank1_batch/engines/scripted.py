@@ -16,9 +16,9 @@ from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
 from rank1_batch.judging.records import Reasoning
 from rank1_batch.judging.scoring import Verdict
 
-THINK, CLOSE = 256, 257
+THINK_ID, CLOSE_ID = 256, 257
 
-_CONTROL = {"<think>": THINK, THINK_END: CLOSE}
+_CONTROL = {"<think>": THINK_ID, THINK_END: CLOSE_ID}
 
 _SENTENCES = (
     "The query asks for one thing.",
@@ -80,7 +80,7 @@ class ScriptedEngine:
         digest = await self._ask(asked)
         count = 1 + digest[0] % MOST_SENTENCES
         text = "\n" + " ".join(_SENTENCES[digest[1 + i] % len(_SENTENCES)] for i in range(count)) + "\n"
-        ids = [*text.encode(), CLOSE]
+        ids = [*text.encode(), CLOSE_ID]
         ids = ids[len(begun) :] if ids[: len(begun)] == begun else ids
         complete = len(ids) <= max_tokens
         ids = ids[:max_tokens]
@@ -117,7 +117,7 @@ class ScriptedEngine:
 def _split_begun(prompt: Sequence[int]) -> tuple[list[int], list[int]]:
     """A prompt up to its `<think>`, and what was reasoned after it."""
     ids = list(prompt)
-    end = len(ids) - ids[::-1].index(THINK) if THINK in ids else len(ids)
+    end = len(ids) - ids[::-1].index(THINK_ID) if THINK_ID in ids else len(ids)
     return ids[:end], ids[end:]
 
 

@@ -25,7 +25,7 @@ class Redo(NamedTuple):
     where: str
 
 
-def find_columns(where: str, schema: pa.Schema) -> list[str]:
+def list_columns(where: str, schema: pa.Schema) -> list[str]:
     """The columns that a predicate speaks of. Raises SettingsError for what is no predicate over the schema's."""
     try:
         _select(schema.empty_table(), where, "count(*)").fetchall()

@@ -37,7 +37,7 @@ ONE_REQUEST_BYTES = 64 << 20
 MOST_BUCKETS = 500
 """Each is an open file while rows are dealt here, and a partition of the shuffle on a cluster."""
 
-COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
+RANKED_COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
 
 
 class RankedBucket(NamedTuple):
@@ -67,7 +67,7 @@ class Ranked(NamedTuple):
 def rank_here(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
     """Rank on this machine: its disk holds the rows, and its memory a bucket of them."""
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
-        places = deal_rows(read_tables(store, paths, COLUMNS), QUERY_ID, Path(folder), buckets)
+        places = deal_rows(read_tables(store, paths, RANKED_COLUMNS), QUERY_ID, Path(folder), buckets)
         for bucket, place in enumerate(places):
             rows = read_bucket(place)
             if rows is not None:

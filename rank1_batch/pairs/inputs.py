@@ -9,7 +9,7 @@ from rank1_batch.settings import InputConfig, input_paths
 from rank1_batch.storage.finding import Found, find_each, name_some
 from rank1_batch.storage.store import FileInfo, Store
 
-SUFFIXES = (".parquet", ".parq", ".pq")
+SHARD_SUFFIXES = (".parquet", ".parq", ".pq")
 
 
 def open_input(config: InputConfig) -> tuple[Store, list[FileInfo]]:
@@ -32,7 +32,7 @@ def _choose_shards(found: Found) -> list[FileInfo]:
 def is_shard(path: str) -> bool:
     """Whether a file in a folder is input: Parquet by name, and not hidden (`_temporary/`, `.tmp`)."""
     hidden = any(part.startswith(("_", ".")) for part in path.split("/"))
-    return path.endswith(SUFFIXES) and not hidden
+    return path.endswith(SHARD_SUFFIXES) and not hidden
 
 
 def check_planned_files(store: Store, files: Sequence[FileInfo], planned: Sequence[Unit]) -> None:

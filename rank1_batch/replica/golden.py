@@ -39,7 +39,7 @@ from rank1_batch.versions import compare_versions, find_versions
 MADE_WITH_KEY = b"rank1_batch_golden"
 """Key of the Parquet metadata that holds the fingerprint and the versions of the run, as JSON."""
 
-SCHEMA = pa.schema(
+GOLDEN_SCHEMA = pa.schema(
     [
         *((name, pa.string()) for name in (QUERY_ID, DOC_ID, QUERY, PASSAGE, TITLE, INSTRUCTION, FINISH, TRACE)),
         (SCORE, pa.float64()),
@@ -85,7 +85,7 @@ def read_golden(path: str, fingerprint: Mapping[str, Any]) -> GoldenSet:
 def write_golden(path: str, golden: GoldenSet) -> None:
     """Put a golden set. Raises RefusedError where there is a file already: expected scores are not written over."""
     made_with = json.dumps({"fingerprint": golden.fingerprint, "versions": golden.versions})
-    table = pa.Table.from_pylist([pair._asdict() for pair in golden.pairs], SCHEMA)
+    table = pa.Table.from_pylist([pair._asdict() for pair in golden.pairs], GOLDEN_SCHEMA)
     if not create_bytes(open_store(path), "", to_parquet(table.replace_schema_metadata({MADE_WITH_KEY: made_with}))):
         raise RefusedError(f"golden.path: {path} is there already: choose another name, or remove it")
 
@@ -130,7 +130,7 @@ def _read(path: str) -> GoldenSet:
     try:
         table = pq.read_table(pa.BufferReader(data))
         made_with = json.loads((table.schema.metadata or {})[MADE_WITH_KEY])
-        pairs = tuple(GoldenPair(**row) for row in table.select(SCHEMA.names).cast(SCHEMA).to_pylist())
+        pairs = tuple(GoldenPair(**row) for row in table.select(GOLDEN_SCHEMA.names).cast(GOLDEN_SCHEMA).to_pylist())
     except (pa.ArrowInvalid, KeyError) as error:
         raise SettingsError([f"golden.path: {path} is no golden set of jobs.golden: {error}"]) from error
     return GoldenSet(pairs, made_with["fingerprint"], made_with["versions"])

@@ -29,7 +29,7 @@ from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.replica.loop import Replica
-from rank1_batch.replica.places import ADVICE, find_unseen
+from rank1_batch.replica.places import SAME_PLACES, find_unseen
 from rank1_batch.settings import GoldenConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import open_store
@@ -202,7 +202,7 @@ class JudgeUnits:
         """Raises SettingsError where rows would be judged into a folder that nobody looks into."""
         if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
             host = socket.gethostname()
-            raise SettingsError([*(f"{host}: {problem}" for problem in unseen), ADVICE])
+            raise SettingsError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())

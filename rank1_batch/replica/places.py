@@ -4,7 +4,7 @@ from rank1_batch.errors import AccessError
 from rank1_batch.output.lease import LEASE_PATH, read_lease
 from rank1_batch.storage.store import open_store, stat_file
 
-ADVICE = "input.path and output.path must be the same places on every node: a shared disk, or an object store"
+SAME_PLACES = "input.path and output.path must be the same places on every node: a shared disk, or an object store"
 
 
 def find_unseen(input_url: str, first_file: str, output_url: str) -> list[str]:

@@ -22,14 +22,6 @@ CONVENTION = {
     "T", "logger",
 }  # fmt: skip
 
-TO_RENAME = {
-    "BATCH_ROWS", "BINS", "BUFFER_BYTES", "COLUMNS", "EXTRA", "FORMATS", "Found", "Grades", "JOB_PATH", "Judged",
-    "JudgedConfig", "MOST_BUCKETS", "NUMBER", "PARALLEL_READS", "PATHS_TOLD", "PROBLEMS_TOLD", "RATE_WINDOW_S",
-    "RULES_VERSION", "Row", "SCHEMA", "SUFFIXES", "Source", "THINK", "THINK_END", "check_apart", "check_output",
-    "find_columns", "to_json",
-}  # fmt: skip
-"""Names that two modules had when this test was written. A name that is renamed leaves this list; none joins it."""
-
 
 def test_the_root_of_the_package_has_eight_modules_at_most() -> None:
     assert len(list(PACKAGE.glob("*.py"))) <= 8
@@ -66,7 +58,7 @@ def test_a_public_name_is_defined_in_one_module() -> None:
         for name in set(public_names(module)):
             places[name].append(str(module.relative_to(ROOT)))
     twice = {name: modules for name, modules in places.items() if len(modules) > 1}
-    assert {name: modules for name, modules in twice.items() if name not in CONVENTION | TO_RENAME} == {}
+    assert {name: modules for name, modules in twice.items() if name not in CONVENTION} == {}
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)

@@ -22,7 +22,7 @@ from traces import content_words, stem
 
 from rank1_batch.columns import DOC_ID, FINISH, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TITLE, TRACE
 from rank1_batch.jobs.evaluate.job import run_evaluation
-from rank1_batch.jobs.evaluate.settings import EvaluateConfig, JudgedConfig
+from rank1_batch.jobs.evaluate.settings import EvaluateConfig, MeasuredConfig
 from rank1_batch.judging.records import Finish
 
 ROOT = Path(__file__).parents[2]
@@ -155,7 +155,7 @@ def find_qrels(out: Path, name: str) -> Path:
 def measure_order(output: Path, qrels: Path) -> list[str]:
     """nDCG@10 of the new order, and of the first stage's."""
     config = EvaluateConfig(
-        qrels=str(qrels), output=JudgedConfig(str(output)), measures=["nDCG@10"], missing_queries="leave_out"
+        qrels=str(qrels), output=MeasuredConfig(str(output)), measures=["nDCG@10"], missing_queries="leave_out"
     )
     found = run_evaluation(config).comparisons["nDCG@10"]
     return [f"{found.value:.3f}", f"{found.first_stage:.3f}"]

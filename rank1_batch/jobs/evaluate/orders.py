@@ -20,7 +20,7 @@ from rank1_batch.storage.store import Store, list_files, open_store, stat_file
 Lists = dict[str, list[str]]
 """The doc_ids of each query, from the best; each once."""
 
-SCHEMA = pa.schema({QUERY_ID: pa.string(), DOC_ID: pa.string(), RANK: pa.int64(), SCORE: pa.float64()})
+ORDER_SCHEMA = pa.schema({QUERY_ID: pa.string(), DOC_ID: pa.string(), RANK: pa.int64(), SCORE: pa.float64()})
 
 OWN_RANK = {RANK: RANK}
 """A Parquet file's `first_stage_rank` is not the rank of what is measured here."""
@@ -49,7 +49,7 @@ def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Rankin
     if len(paths) == 1 and stat_file(output, JOB_PATH):
         ranking = _read_output(setting, output)
     else:
-        rows = pa.Table.from_batches(_read_files(setting, value, RunFormat(form)), SCHEMA)
+        rows = pa.Table.from_batches(_read_files(setting, value, RunFormat(form)), ORDER_SCHEMA)
         order = order_candidates(rows, RANK, SCORE)
         ranking = Ranking(order, duplicates=len(rows) - _count(order))
     if not ranking.order:
@@ -88,7 +88,7 @@ def _read_files(setting: str, value: Any, form: RunFormat) -> Iterator[pa.Record
         for batch in read_run([source], found, OWN_RANK, broken):
             ranks = pa.nulls(len(batch), pa.int64()) if found is RunFormat.TREC else batch.column(RANK)
             columns = [batch.column(QUERY_ID), batch.column(DOC_ID), ranks, batch.column(SCORE)]
-            yield pa.record_batch(columns, schema=SCHEMA)
+            yield pa.record_batch(columns, schema=ORDER_SCHEMA)
     broken.check()
 
 

@@ -14,7 +14,7 @@ OUTPUT_FORMATS = ("table", "json")
 
 
 @dataclass
-class JudgedConfig:
+class MeasuredConfig:
     """The output of a job of `jobs.rerank`."""
 
     path: str | None = setting("the output of a rerank job, in place of run", None)
@@ -46,7 +46,7 @@ class EvaluateConfig:
 
     run: Any = setting("a run (TREC, TSV, score.json, Parquet; also .gz, .zst), or several", None)
     qrels: Any = setting("people's grades: TREC, BEIR's TSV, Parquet")
-    output: JudgedConfig = setting("what a rerank job wrote", JudgedConfig)
+    output: MeasuredConfig = setting("what a rerank job wrote", MeasuredConfig)
     first_stage: Any = setting("a run to compare with; a rerank job has its own", None)
     run_format: str = setting("auto, trec, tsv_score, tsv_rank, json or parquet", "auto")
     measures: list[str] = setting("any measures of ir-measures", lambda: list(DEFAULT_MEASURES))

@@ -6,7 +6,7 @@ from typing import Any
 
 from rank1_batch.jobs.export.choice import Reason
 from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE
-from rank1_batch.jobs.export.totals import BINS
+from rank1_batch.jobs.export.totals import SCORE_BINS
 
 CARD_PATH, PICTURE_PATH = "labels_card.md", "labels.png"
 
@@ -86,10 +86,12 @@ def draw_picture(report: Report) -> bytes:
 
 
 def _draw_scores(axes: Any, histogram: Mapping[str, list[int]]) -> None:
-    places = [(number + 0.5) / BINS for number in range(BINS)]
-    axes.bar(places, histogram[ALL], 1 / BINS, color="0.85", label="all judged")
-    axes.bar(places, histogram[NEGATIVE], 0.7 / BINS, color="tab:orange", label="negatives")
-    axes.bar(places, histogram[POSITIVE], 0.7 / BINS, bottom=histogram[NEGATIVE], color="tab:blue", label="positives")
+    places = [(number + 0.5) / SCORE_BINS for number in range(SCORE_BINS)]
+    axes.bar(places, histogram[ALL], 1 / SCORE_BINS, color="0.85", label="all judged")
+    axes.bar(places, histogram[NEGATIVE], 0.7 / SCORE_BINS, color="tab:orange", label="negatives")
+    axes.bar(
+        places, histogram[POSITIVE], 0.7 / SCORE_BINS, bottom=histogram[NEGATIVE], color="tab:blue", label="positives"
+    )
     axes.set(xlabel="score", ylabel="rows", xlim=(0, 1), title="Scores")
     axes.legend()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 SHARE_BITS = 64
 
 
-class Source(StrEnum):
+class LabelSource(StrEnum):
     """Who decides what is a positive: the `model`'s scores, or `given` labels (all other rows are then negatives)."""
 
     MODEL = "model"
@@ -46,7 +46,7 @@ class Reason(StrEnum):
     NO_NEGATIVE = "its query has no negative"
 
 
-class Judged(NamedTuple):
+class Candidate(NamedTuple):
     """A judged candidate of a query. `given` is a label from another source, or None.
 
     `passage` is used to find equal texts. `place` is the caller's own number for the row.
@@ -70,7 +70,7 @@ class Rules(NamedTuple):
     `ratio` times the query's best positive, or less than `margin` below its weakest positive.
     """
 
-    source: Source = Source.MODEL
+    source: LabelSource = LabelSource.MODEL
     finishes: frozenset[str] = frozenset({"complete"})
     agree: bool = False
     positive_from: float = 0.5
@@ -91,12 +91,12 @@ class Rules(NamedTuple):
 class Choice(NamedTuple):
     """The chosen rows of one query, best score first, and the number of rows left out for each reason."""
 
-    positives: list[Judged]
-    negatives: list[Judged]
+    positives: list[Candidate]
+    negatives: list[Candidate]
     left_out: Counter[Reason]
 
 
-def choose_rows(query_id: str, rows: Iterable[Judged], rules: Rules, seen: set[str] | None = None) -> Choice:
+def choose_rows(query_id: str, rows: Iterable[Candidate], rules: Rules, seen: set[str] | None = None) -> Choice:
     """The positives and negatives of one query.
 
     `seen` holds the passages already taken for queries with the same text. This query's passages are added to it.
@@ -123,8 +123,8 @@ def is_dev(query: str, dev_share: float, seed: int) -> bool:
 
 
 def _sort_out(
-    rows: Iterable[Judged], find_reason: Callable[[Judged], Reason | None], left_out: Counter[Reason]
-) -> list[Judged]:
+    rows: Iterable[Candidate], find_reason: Callable[[Candidate], Reason | None], left_out: Counter[Reason]
+) -> list[Candidate]:
     """The rows without a reason to leave them out. The others are counted by reason."""
     kept = []
     for row in rows:
@@ -136,7 +136,7 @@ def _sort_out(
     return kept
 
 
-def _reason_against(row: Judged, rules: Rules) -> Reason | None:
+def _reason_against(row: Candidate, rules: Rules) -> Reason | None:
     """Why a row can be neither a positive nor a negative, whatever its score."""
     if row.score is None or row.label is None:
         return Reason.ERROR
@@ -147,21 +147,21 @@ def _reason_against(row: Judged, rules: Rules) -> Reason | None:
     return Reason.DISAGREES if rules.agree and row.given != row.label else None
 
 
-def _place(row: Judged) -> tuple[float, float, str, int]:
+def _place(row: Candidate) -> tuple[float, float, str, int]:
     """Score descending, then first-stage rank, then doc_id, as in the job's own ranking."""
     rank = math.inf if row.first_stage_rank is None else row.first_stage_rank
     return -_score(row), rank, row.doc_id, row.place
 
 
-def _score(row: Judged) -> float:
+def _score(row: Candidate) -> float:
     return 0.0 if row.score is None else row.score
 
 
-def _leave_duplicates(rows: Sequence[Judged], seen: set[str], left_out: Counter[Reason]) -> list[Judged]:
+def _leave_duplicates(rows: Sequence[Candidate], seen: set[str], left_out: Counter[Reason]) -> list[Candidate]:
     """The rows without repeats: of rows with the same doc_id or text, only the first is kept."""
     doc_ids: set[str] = set()
 
-    def find_reason(row: Judged) -> Reason | None:
+    def find_reason(row: Candidate) -> Reason | None:
         if row.doc_id in doc_ids or (row.passage is not None and row.passage in seen):
             return Reason.DUPLICATE
         doc_ids.add(row.doc_id)
@@ -173,10 +173,10 @@ def _leave_duplicates(rows: Sequence[Judged], seen: set[str], left_out: Counter[
 
 
 def _split_classes(
-    rows: Sequence[Judged], rules: Rules, left_out: Counter[Reason]
-) -> tuple[list[Judged], list[Judged]]:
+    rows: Sequence[Candidate], rules: Rules, left_out: Counter[Reason]
+) -> tuple[list[Candidate], list[Candidate]]:
     """Positives and negatives. If scores decide, a row between the two thresholds is neither."""
-    if rules.source is Source.GIVEN:
+    if rules.source is LabelSource.GIVEN:
         return [row for row in rows if row.given], [row for row in rows if not row.given]
     positives = [row for row in rows if _score(row) >= rules.positive_from]
     others = rows[len(positives) :]
@@ -185,7 +185,7 @@ def _split_classes(
     )
 
 
-def _reason_against_negative(row: Judged, positives: Sequence[Judged], rules: Rules) -> Reason | None:
+def _reason_against_negative(row: Candidate, positives: Sequence[Candidate], rules: Rules) -> Reason | None:
     """Why a row must not be a negative, or None. `positives` are sorted; the last one is the weakest."""
     if rules.negative_ranks is not None:
         low, high = rules.negative_ranks
@@ -201,7 +201,7 @@ def _reason_against_negative(row: Judged, positives: Sequence[Judged], rules: Ru
     return Reason.MARGIN if within else None
 
 
-def _cut(rows: list[Judged], cap: int | None, reason: Reason, left_out: Counter[Reason]) -> list[Judged]:
+def _cut(rows: list[Candidate], cap: int | None, reason: Reason, left_out: Counter[Reason]) -> list[Candidate]:
     """The first rows, up to the cap."""
     if cap is None or len(rows) <= cap:
         return rows
@@ -210,8 +210,8 @@ def _cut(rows: list[Judged], cap: int | None, reason: Reason, left_out: Counter[
 
 
 def _cap_negatives(
-    query_id: str, rows: list[Judged], positives: int, rules: Rules, left_out: Counter[Reason]
-) -> list[Judged]:
+    query_id: str, rows: list[Candidate], positives: int, rules: Rules, left_out: Counter[Reason]
+) -> list[Candidate]:
     """The negatives that the caps allow, sorted by score again."""
     balance = None if rules.negatives_per_positive is None else rules.negatives_per_positive * positives
     caps = [cap for cap in (rules.max_negatives, balance) if cap is not None]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from rank1_batch.jobs.export.rows import Grades, Judgments
+from rank1_batch.jobs.export.rows import GradeTable, Judgments
 from rank1_batch.jobs.export.settings import ExportConfig, describe_settings
 from rank1_batch.output.claims import Claim, Owner, as_written, check_claim
 from rank1_batch.storage.documents import read_document, write_document
@@ -20,7 +20,7 @@ REPORT_PATH = "labels.json"
 EXPORT = Owner("jobs.export", "labels.path", "_rank1/export.json")
 
 
-def build_claim(config: ExportConfig, judgments: Judgments, grades: Grades) -> dict[str, Any]:
+def build_claim(config: ExportConfig, judgments: Judgments, grades: GradeTable) -> dict[str, Any]:
     """Everything that decides what is exported, in the form in which JSON returns it."""
     units = "\n".join(unit.unit_id for unit in judgments.units)
     graded = json.dumps(sorted(([*pair], grade) for pair, grade in grades.items()))

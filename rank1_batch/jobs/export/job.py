@@ -24,7 +24,7 @@ from rank1_batch.jobs.export.queries import (
     read_given,
 )
 from rank1_batch.jobs.export.rows import (
-    Grades,
+    GradeTable,
     Judgments,
     check_job,
     open_judgments,
@@ -42,11 +42,11 @@ from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
 from rank1_batch.storage.store import Store, open_store, write_bytes
 from rank1_batch.versions import find_versions
 
-MOST_BUCKETS = 256
+MOST_EXPORT_BUCKETS = 256
 
-PROBLEMS_TOLD = 10
+PROBLEMS_SHOWN = 10
 
-EXTRA = ("sklearn", "matplotlib")
+LABELS_EXTRA = ("sklearn", "matplotlib")
 
 GRADED_COLUMNS = [QUERY_ID, DOC_ID, LABEL, TRUE_LOGPROB, FALSE_LOGPROB, SCORE, FINISH]
 
@@ -57,7 +57,7 @@ class _Work(NamedTuple):
     config: ExportConfig
     judgments: Judgments
     texts: UnitReader | None
-    grades: Grades
+    grades: GradeTable
     labels: Store
 
 
@@ -74,7 +74,7 @@ def run_export(config: ExportConfig) -> tuple[dict[str, Any], bool]:
 
 def check_packages() -> None:
     """Raises SettingsError if the extra `labels` is not installed."""
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    missing = [name for name in LABELS_EXTRA if importlib.util.find_spec(name) is None]
     if missing:
         raise SettingsError([f"jobs.export needs {', '.join(missing)}; run: pip install 'rank1-batch[labels]'"])
 
@@ -88,7 +88,7 @@ def _open(config: ExportConfig) -> _Work:
 
 def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
     total = sum(unit.pairs for unit in work.judgments.units)
-    buckets = min(max(1, -(-total // work.config.labels.shard_rows)), MOST_BUCKETS)
+    buckets = min(max(1, -(-total // work.config.labels.shard_rows)), MOST_EXPORT_BUCKETS)
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
         tables = read_judged(work.judgments, work.texts, _more_columns(work.config))
         paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, Path(folder), buckets)
@@ -117,7 +117,7 @@ def _check_values(work: _Work, paths: Sequence[Path]) -> None:
             values = table[name].unique().drop_null().to_pylist()
             problems += [problem for value in values for problem in check(value)]
     if problems:
-        raise SettingsError(problems[:PROBLEMS_TOLD])
+        raise SettingsError(problems[:PROBLEMS_SHOWN])
 
 
 def _check_given(name: str, value: object) -> list[str]:

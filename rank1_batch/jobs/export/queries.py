@@ -26,7 +26,7 @@ from rank1_batch.columns import (
     TRUE_LOGPROB,
     UNIT_ID,
 )
-from rank1_batch.jobs.export.choice import Choice, Judged, Reason, Rules, choose_rows
+from rank1_batch.jobs.export.choice import Candidate, Choice, Reason, Rules, choose_rows
 from rank1_batch.jobs.export.formats import Example, Query
 from rank1_batch.jobs.export.trust import Calibration, Floats
 from rank1_batch.judging.prompts import combine_title
@@ -36,9 +36,9 @@ MOST_LOG_ODDS = 100.0
 
 ALL, POSITIVE, NEGATIVE = "all", "positive", "negative"
 
-Row = dict[str, Any]
+LinkedRow = dict[str, Any]
 
-Given = Callable[[Row], bool | None]
+Given = Callable[[LinkedRow], bool | None]
 """Finds the label that another source gave to a row; None if there is none."""
 
 
@@ -102,7 +102,7 @@ def score_rows(table: pa.Table, scoring: Scoring) -> tuple[Floats, Floats]:
 def given_by_grades(grades: Mapping[tuple[str, str], int], min_relevance: int) -> Given:
     """Labels from people's grades."""
 
-    def find(row: Row) -> bool | None:
+    def find(row: LinkedRow) -> bool | None:
         grade = grades.get((row[QUERY_ID], row[DOC_ID]))
         return None if grade is None else grade >= min_relevance
 
@@ -126,7 +126,7 @@ def _numbers(table: pa.Table, name: str) -> Floats:
     return np.asarray(table[name].to_numpy(), dtype=np.float64)
 
 
-def _list_rows(table: pa.Table, scoring: Scoring) -> list[Row]:
+def _list_rows(table: pa.Table, scoring: Scoring) -> list[LinkedRow]:
     """The rows as dicts. `score` and `target` hold the final values (after calibration); None on error."""
     score, target = score_rows(table, scoring)
     columns = {name: table[name].to_pylist() for name in table.column_names}
@@ -144,20 +144,22 @@ def _none_for_nan(values: Floats) -> list[float | None]:
     return [None if math.isnan(value) else value for value in values.tolist()]
 
 
-def _judged(place: int, row: Row, given: Given) -> Judged:
+def _judged(place: int, row: LinkedRow, given: Given) -> Candidate:
     passage = combine_title(row[TITLE], row[PASSAGE]) if PASSAGE in row else None
-    return Judged(place, row[DOC_ID], row[SCORE], row[LABEL], row[FINISH], passage, row[FIRST_STAGE_RANK], given(row))
+    return Candidate(
+        place, row[DOC_ID], row[SCORE], row[LABEL], row[FINISH], passage, row[FIRST_STAGE_RANK], given(row)
+    )
 
 
-def _build_query(rows: list[Row], choice: Choice) -> Query:
-    def build(taken: list[Judged], *, positive: bool) -> list[Example]:
+def _build_query(rows: list[LinkedRow], choice: Choice) -> Query:
+    def build(taken: list[Candidate], *, positive: bool) -> list[Example]:
         return [_build_example(rows[judged.place], positive=positive) for judged in taken]
 
     positives, negatives = build(choice.positives, positive=True), build(choice.negatives, positive=False)
     return Query(rows[0][QUERY_ID], rows[0][QUERY], positives, negatives)
 
 
-def _build_example(row: Row, *, positive: bool) -> Example:
+def _build_example(row: LinkedRow, *, positive: bool) -> Example:
     return Example(
         doc_id=row[DOC_ID],
         positive=positive,

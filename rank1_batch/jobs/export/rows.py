@@ -43,14 +43,14 @@ from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_ahead
 from rank1_batch.storage.store import Store, open_store
 
-COLUMNS = (
+JUDGED_COLUMNS = (
     QUERY_ID, DOC_ID, SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_RANK,
 )  # fmt: skip
 
 UNITS_AHEAD = 8
 """How many units, with their texts, may wait in memory. A unit of a large job takes some 10 MB."""
 
-Grades = Mapping[tuple[str, str], int]
+GradeTable = Mapping[tuple[str, str], int]
 """People's grades by query_id and doc_id."""
 
 
@@ -125,13 +125,13 @@ def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
 
 
 def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[str]) -> Iterator[pa.Table]:
-    """One table for each unit: COLUMNS, the columns `more` of the judgments as text, and query, title and passage.
+    """One table for each unit: JUDGED_COLUMNS, the columns `more` as text, and query, title and passage.
 
     The query includes the instruction, as in the prompt.
     """
 
     def read(unit: Unit) -> pa.Table:
-        table = read_judgments(judgments.store, unit, [*COLUMNS, *more]).replace_schema_metadata(None)
+        table = read_judgments(judgments.store, unit, [*JUDGED_COLUMNS, *more]).replace_schema_metadata(None)
         for name in more:
             table = table.set_column(table.schema.get_field_index(name), name, to_text(table[name]))
         if texts is None:

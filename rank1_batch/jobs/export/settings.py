@@ -6,7 +6,7 @@ from typing import Any
 
 from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
-from rank1_batch.jobs.export.choice import Pick, Rules, Source
+from rank1_batch.jobs.export.choice import LabelSource, Pick, Rules
 from rank1_batch.judging.records import Finish
 from rank1_batch.settings import InputConfig, input_paths, lies_inside
 
@@ -98,14 +98,14 @@ def format_names(config: ExportConfig) -> list[str]:
 
 def given_from(config: ExportConfig) -> str | None:
     """Where given labels come from: `qrels`, a kept column, or nowhere."""
-    return config.labels.agree_with or (None if config.labels.source == Source.MODEL else config.labels.source)
+    return config.labels.agree_with or (None if config.labels.source == LabelSource.MODEL else config.labels.source)
 
 
 def build_rules(config: ExportConfig) -> Rules:
     """The settings as rules for choosing rows."""
     labels = config.labels
     return Rules(
-        source=Source.MODEL if labels.source == Source.MODEL else Source.GIVEN,
+        source=LabelSource.MODEL if labels.source == LabelSource.MODEL else LabelSource.GIVEN,
         finishes=frozenset(labels.finishes),
         agree=labels.agree_with is not None,
         positive_from=labels.positive_from,
@@ -208,7 +208,7 @@ def _check_rows(labels: LabelsConfig) -> list[str]:
 
 def _check_contradictions(labels: LabelsConfig) -> list[str]:
     problems = []
-    by_score = labels.source == Source.MODEL
+    by_score = labels.source == LabelSource.MODEL
     if by_score and labels.negative_to > labels.positive_from:
         problems.append(
             f"labels.negative_to ({labels.negative_to}) is over labels.positive_from ({labels.positive_from}): "

@@ -9,7 +9,7 @@ import numpy as np
 from rank1_batch.jobs.export.choice import Reason
 from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE, Chosen
 
-BINS = 20
+SCORE_BINS = 20
 
 TRAIN, DEV = "train", "dev"
 
@@ -22,7 +22,7 @@ class Totals:
         self.left_out: Counter[Reason] = Counter()
         self.splits: dict[str, Counter[str]] = {}
         self.files: dict[str, dict[str, Counter[str]]] = {}
-        self.scores = {name: np.zeros(BINS, dtype=np.int64) for name in (ALL, POSITIVE, NEGATIVE)}
+        self.scores = {name: np.zeros(SCORE_BINS, dtype=np.int64) for name in (ALL, POSITIVE, NEGATIVE)}
         self.labels: list[tuple[str, str, bool]] = []
         """query_id, doc_id and label of the exported pairs that people have graded."""
 
@@ -73,5 +73,5 @@ class Totals:
 
 def _fill_bins(bins: Any, scores: list[float]) -> None:
     if scores:
-        places = np.minimum((np.array(scores) * BINS).astype(np.int64), BINS - 1)
-        bins += np.bincount(places, minlength=BINS)
+        places = np.minimum((np.array(scores) * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+        bins += np.bincount(places, minlength=SCORE_BINS)

@@ -21,7 +21,7 @@ from rank1_batch.collection.sources import (
 )
 from rank1_batch.collection.texts import read_texts
 from rank1_batch.errors import SettingsError
-from rank1_batch.jobs.prepare.join import Found, Join, open_join
+from rank1_batch.jobs.prepare.join import Join, Joined, open_join
 from rank1_batch.jobs.prepare.settings import OnProblem, PrepareConfig, shaping_settings
 from rank1_batch.jobs.prepare.shards import cut_shards, write_shard
 from rank1_batch.output.claims import Owner, as_written, check_claim, write_claim
@@ -34,7 +34,7 @@ PROBLEMS_PATH = "_prepare/problems.parquet"
 
 PREPARE = Owner("jobs.prepare", "output.path", "_prepare/job.json")
 
-RULES_VERSION = 1
+JOIN_RULES_VERSION = 1
 """Counts up when the same sources and settings would give other shards than before."""
 
 PROBLEMS_TOLD = 10
@@ -63,7 +63,7 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
     output = open_store(config.output.path)
     first_stage = {"run": [hash_source(source) for source in sources.run], "depth": config.depth}
     record = build_record(config, sources, first_stage)
-    check_apart(output, sources)
+    check_sources_apart(output, sources)
     if check_claim(output, PREPARE, record) and read_bytes(output, SUCCESS_PATH) is not None:
         summary = read_document(output, SUMMARY_PATH, dict[str, Any])
         if summary is not None:
@@ -110,7 +110,7 @@ def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[s
     """What shapes the shards: settings and sources, readable and comparable."""
     texts = {name: getattr(sources, name) for name in ("queries", "corpus", "instructions")}
     record = {
-        "rules": RULES_VERSION,
+        "rules": JOIN_RULES_VERSION,
         **shaping_settings(config),
         "run": first_stage["run"],
         **{name: [name_source(source) for source in found] for name, found in texts.items()},
@@ -118,7 +118,7 @@ def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[s
     return as_written(record)
 
 
-def check_apart(output: Store, sources: Sources) -> None:
+def check_sources_apart(output: Store, sources: Sources) -> None:
     """Raises SettingsError where a source lies in the output."""
     inside = f"{output.root}/"
     for source in (source for found in sources for source in found):
@@ -154,7 +154,7 @@ def count_problems(problems: pa.Table) -> dict[str, int]:
     return {str(row["values"]): int(row["counts"]) for row in pc.value_counts(problems["kind"]).to_pylist()}
 
 
-def check_found(found: Found, problems: pa.Table, config: PrepareConfig) -> None:
+def check_found(found: Joined, problems: pa.Table, config: PrepareConfig) -> None:
     """Raises SettingsError where nothing would come of it, or where problems are to be an error."""
     if not found.candidates:
         raise SettingsError(["run: it holds no candidates"])

@@ -77,7 +77,7 @@ COUNTS = (
     "SELECT count(*) FROM doc_ids",
     "SELECT count(*) FROM passages",
 )
-"""The fields of Found."""
+"""The fields of Joined."""
 
 PROBLEM_SCHEMA = pa.schema(
     [("kind", pa.string()), ("query_id", pa.string()), ("doc_id", pa.string()), ("count", pa.int64())]
@@ -86,7 +86,7 @@ PROBLEM_SCHEMA = pa.schema(
 NO_DEPTH = 2**62
 
 
-class Found(NamedTuple):
+class Joined(NamedTuple):
     """What there was. `queries` and `candidates` are the run's, cut to the depth, each candidate once.
 
     `pairs` counts candidates whose query and passage have text.
@@ -128,9 +128,9 @@ class Join:
         """Take those passages, of TEXT_SCHEMA, that the run names."""
         self._load("passages", TEXT_SCHEMA, batches, "doc_ids")
 
-    def count(self) -> Found:
+    def count(self) -> Joined:
         """What there was."""
-        return Found(*map(self._value, COUNTS))
+        return Joined(*map(self._value, COUNTS))
 
     def find_problems(self) -> pa.Table:
         """What is wrong with which query or candidate, of PROBLEM_SCHEMA, in order.

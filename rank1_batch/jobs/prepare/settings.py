@@ -49,7 +49,7 @@ class PrepareConfig:
     output: ShardsConfig = setting("the pair files", ShardsConfig)
 
 
-COLUMNS = {
+SOURCE_COLUMNS = {
     "run_columns": (QUERY_ID, DOC_ID, SCORE, RANK),
     "queries_columns": (QUERY_ID, QUERY, INSTRUCTION),
     "corpus_columns": (DOC_ID, PASSAGE, TITLE),
@@ -76,13 +76,13 @@ def check_config(config: PrepareConfig) -> list[str]:
 
 def shaping_settings(config: PrepareConfig) -> dict[str, Any]:
     """The settings that can change what is in a shard, besides the sources themselves."""
-    names = ("run_format", "depth", *COLUMNS, "on_problem")
+    names = ("run_format", "depth", *SOURCE_COLUMNS, "on_problem")
     return {name: asdict(config)[name] for name in names} | {"shard_rows": config.output.shard_rows}
 
 
 def _check_columns(config: PrepareConfig) -> list[str]:
     problems = []
-    for name, known in COLUMNS.items():
+    for name, known in SOURCE_COLUMNS.items():
         mapping: dict[str, str] = getattr(config, name)
         unknown = [key for key in mapping if key not in known]
         problems += [f"{name}.{key}: no such column; there are {', '.join(known)}" for key in unknown]

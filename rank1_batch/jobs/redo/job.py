@@ -26,8 +26,8 @@ from rank1_batch.output.fingerprint import RERANK, build_fingerprint
 from rank1_batch.output.generations import (
     Redo,
     check_redo_finished,
-    find_columns,
     find_unfinished,
+    list_columns,
     read_generations,
     select_rows,
     write_generations,
@@ -40,7 +40,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
 from rank1_batch.storage.store import Store, delete_file, open_store
 
-PARALLEL_READS = 8
+UNITS_AT_ONCE = 8
 
 
 def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
@@ -69,12 +69,12 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     start = time.monotonic()
     output = open_store(config.output.path)
     units = _check_finished(output)
-    columns = find_columns(config.where, _read_schema(output, units[0])) or [ROW]
+    columns = list_columns(config.where, _read_schema(output, units[0])) or [ROW]
     source, files = open_input(config.input)
     check_planned_files(source, files, units)
     _check_settings(output, config)
     redo = Redo(_find_generation(output, config), config.where)
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+    with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
         counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
     pending = [unit for unit, count in zip(units, counts, strict=True) if count]
     plan_s = time.monotonic() - start

@@ -18,7 +18,7 @@ TRUE_LEAST = "true_least"
 
 ROUNDED = 6
 
-ADVICE = {
+GATE_ADVICE = {
     "errors": ("of the rows failed", "their `error` column says why"),
     "closed": (
         "of the rows were closed before they ended",
@@ -72,7 +72,7 @@ def list_failures(gates: list[Gate], severity: str) -> list[Gate]:
 
 def describe_gate(gate: Gate) -> str:
     """What was found, in a sentence with what to do about it."""
-    what, advice = ADVICE[gate.name]
+    what, advice = GATE_ADVICE[gate.name]
     limit = f"gates.{gate.severity}.{gate.name}={gate.limit:g}"
     return f"{100 * gate.value:.3g} % {what} ({limit}): {advice}"
 

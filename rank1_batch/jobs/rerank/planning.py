@@ -20,7 +20,7 @@ from rank1_batch.storage.store import FileInfo, Store
 
 logger = logging.getLogger(__name__)
 
-PARALLEL_READS = 16
+SHARDS_AT_ONCE = 16
 
 
 class Plan(NamedTuple):
@@ -86,7 +86,7 @@ def _name_files(store: Store, paths: Sequence[str]) -> str:
 
 def _cut_shards(store: Store, shards: Sequence[_Shard], unit_rows: int | None) -> list[Unit]:
     """The units of all shards, in the order of their paths."""
-    with ThreadPoolExecutor(PARALLEL_READS) as pool:
+    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
         sizes = list(pool.map(lambda shard: _list_sizes(store, shard), shards))
         pairs = [shard.rows if size is None else sum(size) for shard, size in zip(shards, sizes, strict=True)]
         target = unit_rows or choose_unit_rows(sum(pairs))

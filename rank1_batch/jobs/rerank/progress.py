@@ -15,7 +15,7 @@ from rich.text import Text
 
 from rank1_batch.output.counts import Counts, add_counts
 
-RATE_WINDOW_S = 60.0
+PROGRESS_WINDOW_S = 60.0
 
 LOADING = "loading the model …"
 
@@ -45,7 +45,7 @@ class JobProgress:
         self.counts = add_counts(self.counts, counts)
         self._units += 1
         self._recent.append(_Moment(now, self.counts.rows, self.counts.trace_tokens))
-        while self._recent[1].time_s < now - RATE_WINDOW_S:
+        while self._recent[1].time_s < now - PROGRESS_WINDOW_S:
             self._recent.pop(0)
             self._from_start = False
         self._print_now_and_then()

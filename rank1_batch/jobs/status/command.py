@@ -23,13 +23,13 @@ def run(config: StatusConfig, console: Console) -> int:
     """Print the state; the exit code."""
     status = read_status(config.output.path)
     if config.format == "json":
-        console.out(json.dumps(to_json(status), indent=2))
+        console.out(json.dumps(status_to_json(status), indent=2))
         return 0
     print_lines(status_lines(status), console)
     return 0
 
 
-def to_json(status: Status) -> dict[str, Any]:
+def status_to_json(status: Status) -> dict[str, Any]:
     """The state as plain values; times in seconds."""
     lease = status.lease and {**status.lease._asdict(), "state": str(status.lease.state)}
     return {**status._asdict(), "counts": status.counts._asdict(), "lease": lease}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
 
-FORMATS = ("table", "json")
+STATUS_FORMATS = ("table", "json")
 
 
 @dataclass
@@ -25,7 +25,11 @@ class StatusConfig:
 
 def check_config(config: StatusConfig) -> list[str]:
     """What is wrong with the settings, one sentence a problem."""
-    return [] if config.format in FORMATS else [f"format is {config.format!r}, but must be one of {', '.join(FORMATS)}"]
+    return (
+        []
+        if config.format in STATUS_FORMATS
+        else [f"format is {config.format!r}, but must be one of {', '.join(STATUS_FORMATS)}"]
+    )
 
 
 JOB = Job(

@@ -9,7 +9,7 @@ import pytest
 from rank1_batch.collection.lines import BrokenLines
 from rank1_batch.collection.records import PASSAGES, QUERIES
 from rank1_batch.collection.sources import find_sources
-from rank1_batch.collection.tables import BATCH_ROWS
+from rank1_batch.collection.tables import TABLE_BATCH_ROWS
 from rank1_batch.collection.texts import TEXT_SCHEMA, read_texts
 from rank1_batch.errors import BadFileError
 
@@ -106,10 +106,10 @@ def test_broken_lines_of_several_files_are_told_together(tmp_path: Path) -> None
 
 
 def test_batches_are_of_bounded_size(tmp_path: Path) -> None:
-    lines = [f'{{"id": {number}, "text": "t"}}\n' for number in range(BATCH_ROWS + 1)]
+    lines = [f'{{"id": {number}, "text": "t"}}\n' for number in range(TABLE_BATCH_ROWS + 1)]
     (tmp_path / "many.jsonl").write_text("".join(lines))
     (tmp_path / "long.jsonl").write_text("".join(f'{{"id": {n}, "text": "{"long " * 1_000_000}"}}\n' for n in range(3)))
-    for name, sizes in (("many", [BATCH_ROWS, 1]), ("long", [2, 1])):
+    for name, sizes in (("many", [TABLE_BATCH_ROWS, 1]), ("long", [2, 1])):
         sources = find_sources("corpus", str(tmp_path / f"{name}.jsonl"))
         assert [len(batch) for batch in read_texts(sources, PASSAGES, {}, BrokenLines())] == sizes
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.engines import scripted
-from rank1_batch.engines.scripted import CLOSE, LONG, THINK, ScriptedEngine
+from rank1_batch.engines.scripted import CLOSE_ID, LONG, THINK_ID, ScriptedEngine
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.scoring import score_verdict
 
@@ -22,7 +22,7 @@ def test_a_token_is_a_byte_of_the_text(text: str) -> None:
 
 
 def test_control_tokens_are_one_token_each() -> None:
-    assert ENGINE.encode("a<think>b</think><think") == [97, THINK, 98, CLOSE, *b"<think"]
+    assert ENGINE.encode("a<think>b</think><think") == [97, THINK_ID, 98, CLOSE_ID, *b"<think"]
 
 
 def test_letters_that_are_no_letters_do_not_stop_it() -> None:
@@ -34,7 +34,7 @@ def test_reasoning_ends_with_the_closing_token_or_at_the_budget(prompt: bytes, m
     reasoning = asyncio.run(ENGINE.reason(list(prompt), max_tokens))
     whole = asyncio.run(ENGINE.reason(list(prompt), 10_000))
     assert whole.complete
-    assert whole.token_ids == [*whole.text.encode(), CLOSE]
+    assert whole.token_ids == [*whole.text.encode(), CLOSE_ID]
     assert reasoning.complete is (whole.tokens <= max_tokens)
     assert list(reasoning.token_ids) == list(whole.token_ids)[:max_tokens]
     assert reasoning.tokens == len(reasoning.token_ids)

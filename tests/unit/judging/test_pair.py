@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.engines.scripted import CLOSE, THINK, ScriptedEngine
+from rank1_batch.engines.scripted import CLOSE_ID, THINK_ID, ScriptedEngine
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.fitting import CLOSING_TOKENS, encode_prompt, render_pair
 from rank1_batch.judging.pair import judge_given_trace, judge_pair
@@ -41,11 +41,11 @@ def plain_prompt(query: str, passage: str) -> str:
 
 
 def test_complete_reasoning_goes_back_to_the_engine_token_by_token() -> None:
-    written = Reasoning([10, 65, 66, CLOSE], "\nAB", 4, complete=True)
+    written = Reasoning([10, 65, 66, CLOSE_ID], "\nAB", 4, complete=True)
     engine = RecordingEngine(reasoning=written, verdict=Verdict(math.log(0.6), math.log(0.2)))
     judgment = judge(engine, FRANCE)
     prompt = engine.encode(plain_prompt(FRANCE.query or "", FRANCE.passage or ""))
-    assert engine.verdict_asked == [[*prompt, 10, 65, 66, CLOSE]]
+    assert engine.verdict_asked == [[*prompt, 10, 65, 66, CLOSE_ID]]
     assert judgment.score == pytest.approx(0.75, abs=1e-15)
     assert (judgment.true_logprob, judgment.false_logprob) == (math.log(0.6), math.log(0.2))
     assert (judgment.label, judgment.finish, judgment.trace) == (True, Finish.COMPLETE, "\nAB")
@@ -72,7 +72,7 @@ def test_without_thinking_the_verdict_is_read_at_once_and_there_is_no_trace() ->
     (asked,) = engine.verdict_asked
     start = engine.encode(plain_prompt(FRANCE.query or "", FRANCE.passage or ""))
     assert asked[: len(start)] == start
-    assert asked[-1] == CLOSE
+    assert asked[-1] == CLOSE_ID
     assert bytes(asked[len(start) : -1]).decode().strip() == ""
     assert (judgment.finish, judgment.trace, judgment.trace_tokens) == (Finish.NO_THINK, None, 0)
 
@@ -151,8 +151,8 @@ def test_whatever_a_user_writes_the_only_control_token_is_the_templates_own(
         ids, _ = encode_prompt(engine, prompt, FULL)
     except RowError:  # a query too long for this context
         return
-    assert ids[-1] == THINK
-    assert [number for number in ids if number in (THINK, CLOSE)] == [THINK]
+    assert ids[-1] == THINK_ID
+    assert [number for number in ids if number in (THINK_ID, CLOSE_ID)] == [THINK_ID]
 
 
 @pytest.mark.parametrize("template", ["{query}{passage}\n<think>", "<{query} and <{passage}\n<think>"])
@@ -161,7 +161,7 @@ def test_a_seam_of_the_template_never_completes_a_control_token(template: str, q
     engine = ScriptedEngine(4096)
     policy = FULL._replace(template=template)
     ids, _ = encode_prompt(engine, render_pair(engine, Pair(query, passage), policy), policy)
-    assert [number for number in ids if number in (THINK, CLOSE)] == [THINK]
+    assert [number for number in ids if number in (THINK_ID, CLOSE_ID)] == [THINK_ID]
 
 
 def test_begin_ids_stand_once_before_the_prompt_cut_or_not() -> None:
@@ -188,7 +188,7 @@ def test_a_passage_that_is_too_long_is_cut_and_nothing_else_is(
     except RowError:  # a query too long for this context
         return
     frame = plain_prompt(query, "\0").encode()
-    head, tail = frame.split(b"\0")[0], [10, THINK]
+    head, tail = frame.split(b"\0")[0], [10, THINK_ID]
     assert bytes(ids[: len(head)]) == head
     assert ids[-2:] == tail
     shown = bytes(ids[len(head) : -2])
@@ -238,7 +238,7 @@ def test_a_verdicts_prompt_always_leaves_room_for_the_verdict(text: str, max_mod
     assert judgment.finish is Finish.CLOSED
     (asked,) = engine.verdict_asked
     assert len(asked) + 1 <= max_model_len
-    assert asked[-1] == CLOSE
+    assert asked[-1] == CLOSE_ID
     start = engine.encode(plain_prompt(FRANCE.query or "", FRANCE.passage or ""))
     assert asked[: len(start)] == start
 
@@ -283,7 +283,7 @@ def test_a_pair_without_a_trace_is_judged_as_without_thinking() -> None:
 
 def test_a_trace_of_unusual_tokens_has_another_number_of_them() -> None:
     """Generated tokens are not always those that the tokenizer makes of their text: the count tells."""
-    written = Reasoning([65, 66, CLOSE, CLOSE], "AB", 4, complete=True)
+    written = Reasoning([65, 66, CLOSE_ID, CLOSE_ID], "AB", 4, complete=True)
     found = judge(RecordingEngine(reasoning=written), FRANCE)
     assert judge_given(RecordingEngine(), FRANCE, found).trace_tokens == 3 != found.trace_tokens
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from rank1_batch.errors import SettingsError
-from rank1_batch.output.generations import find_columns, select_rows
+from rank1_batch.output.generations import list_columns, select_rows
 
 JUDGED = pa.table(
     {
@@ -31,7 +31,7 @@ JUDGED = pa.table(
 def test_a_condition_selects_rows_by_their_place(where: str, places: list[int] | None) -> None:
     if places is None:
         with pytest.raises(SettingsError):
-            find_columns(where, JUDGED.schema)
+            list_columns(where, JUDGED.schema)
     else:
         assert select_rows(JUDGED, where) == places
 
@@ -41,15 +41,15 @@ def test_a_condition_selects_rows_by_their_place(where: str, places: list[int] |
     [("finish = 'closed'", ["finish"]), ("trace like '%?' and score < 1", ["score", "trace"]), ("true", [])],
 )
 def test_only_the_columns_that_a_condition_speaks_of_are_read(where: str, columns: list[str]) -> None:
-    assert find_columns(where, JUDGED.schema) == columns
+    assert list_columns(where, JUDGED.schema) == columns
 
 
 @pytest.mark.parametrize("where", ["finsh = 'closed'", "finish =", "1; drop table x", ""])
 def test_what_is_no_condition_is_told_with_the_columns_there_are(where: str) -> None:
     with pytest.raises(SettingsError, match="no condition on finish, score, trace, query_id"):
-        find_columns(where, JUDGED.schema)
+        list_columns(where, JUDGED.schema)
 
 
 def test_a_condition_cannot_read_files() -> None:
     with pytest.raises(SettingsError, match="no condition"):
-        find_columns("score > (select count(*) from read_csv('/etc/passwd'))", JUDGED.schema)
+        list_columns("score > (select count(*) from read_csv('/etc/passwd'))", JUDGED.schema)

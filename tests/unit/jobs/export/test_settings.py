@@ -4,7 +4,7 @@ import pytest
 
 from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import SettingsError
-from rank1_batch.jobs.export.choice import Pick, Rules, Source
+from rank1_batch.jobs.export.choice import LabelSource, Pick, Rules
 from rank1_batch.jobs.export.command import main
 from rank1_batch.jobs.export.formats import FORMATS
 from rank1_batch.jobs.export.settings import (
@@ -52,7 +52,7 @@ def test_settings_become_rules() -> None:
         )
     )  # fmt: skip
     assert rules == Rules(
-        source=Source.GIVEN, finishes=frozenset({"complete", "closed"}), agree=True, margin=0.2,
+        source=LabelSource.GIVEN, finishes=frozenset({"complete", "closed"}), agree=True, margin=0.2,
         negative_ranks=(10, 100), drop_called_true=False, ratio=0.95, max_positives=2, max_negatives=8,
         pick=Pick.HARD, keep_without_negative=True, seed=3,
     )  # fmt: skip

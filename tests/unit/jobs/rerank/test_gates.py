@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.jobs.rerank.gates import (
-    ADVICE,
     FAIL,
+    GATE_ADVICE,
     WARN,
     check_gates,
     describe_gate,
@@ -117,7 +117,7 @@ def test_a_job_of_failed_rows_alone_has_no_shares_of_judged_rows() -> None:
 
 
 def test_every_gate_has_a_share_and_advice() -> None:
-    assert list(find_shares(HEALTHY)) == list(ADVICE) == NAMES
+    assert list(find_shares(HEALTHY)) == list(GATE_ADVICE) == NAMES
 
 
 def test_a_gate_is_told_with_its_share_its_setting_and_what_to_do() -> None:
