@@ -34,7 +34,7 @@ class Job(NamedTuple, Generic[T]):
 
 
 def wants_help(argv: Sequence[str]) -> bool:
-    """Whether these arguments ask for help and for nothing else."""
+    """Whether these arguments ask for help."""
     return "--help" in argv or "-h" in argv
 
 

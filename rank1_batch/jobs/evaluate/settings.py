@@ -64,7 +64,7 @@ def check_config(config: EvaluateConfig) -> list[str]:
 
     problems = check_measures(config.measures)
     if not config.measures:
-        problems.append("measures is empty; such are measures=[nDCG@10,AP]")
+        problems.append("measures is empty: type for example measures=[nDCG@10,AP]")
     if (config.run is None) == (config.output.path is None):
         problems.append("give either run=… (a run file) or output.path=… (what jobs.rerank wrote)")
     if (config.changed.run is None) != (config.changed.qrels is None):

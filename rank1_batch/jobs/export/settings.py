@@ -144,7 +144,7 @@ def _check_formats(config: ExportConfig) -> list[str]:
     ]
     known = {name: FORMATS[name] for name in names if name in FORMATS}
     if not names:
-        problems.append(f"format names none; there are {', '.join(FORMATS)}")
+        problems.append(f"format is empty; there are {', '.join(FORMATS)}")
     for name, form in known.items():
         if form.needs_both and config.labels.keep_without:
             problems.append(f"labels.keep_without: format={name} needs a positive and a negative for each query")
@@ -174,7 +174,7 @@ def _check_choices(config: ExportConfig) -> list[str]:
         *(("labels.keep_without", name, CLASSES) for name in labels.keep_without),
     ]
     return [
-        f"{key} has {value!r}, but must be of {', '.join(choices)}"
+        f"{key} has {value!r}, but must be one of {', '.join(choices)}"
         for key, value, choices in one_of
         if value not in choices
     ]
