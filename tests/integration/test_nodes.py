@@ -128,3 +128,31 @@ def test_a_replica_that_is_too_large_for_every_node_is_told_and_waited_for(clust
     cluster.add_node(gpus=2, share=[tmp_path])
     printed = end_job(job)
     assert job.returncode == 0, printed
+
+
+def test_nodes_that_die_hang_or_lose_their_network_leave_every_row_judged_once(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    driver, *others = (cluster.add_node(share=[tmp_path]) for _ in range(4))
+    judged = tmp_path / "judged"
+    wanted = [f"input.path={tmp_path}/pairs", f"output.path={judged}", "input.unit_rows=10", "cluster.replicas=4"]
+    job = start_job(driver, cluster, *wanted, "engine.max_num_seqs=4", "engine.args.seconds_per_row=0.7")
+    wait_for(lambda: len([*judged.glob("judgments/*.parquet")]) > 8, "nothing was judged", JOB_LIMIT_S)
+    dying, hanging, alone = others
+    dying.kill()
+    hanging.pause()
+    alone.cut_off()
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    summary = read_summary(judged)
+    assert summary["rows"] == 600
+    before = {path: path.read_bytes() for path in judged.glob("judgments/*.parquet")}
+    rows = pq.read_table(judged / "judgments")
+    assert len({*zip(rows["unit_id"].to_pylist(), rows["row"].to_pylist(), strict=True)}) == rows.num_rows == 600
+    hanging.resume()  # what its replica had begun may come now: too late to change anything
+    alone.reconnect()
+    for node in hanging, alone:
+        wait_for(
+            lambda node=node: "raylet" not in node.check(["ps", "ax"]), "it did not learn that it was given up", 60
+        )
+    assert before == {path: path.read_bytes() for path in judged.glob("judgments/*.parquet")}

@@ -5,6 +5,7 @@ writes none of it, but for the folders that a test shares. Needs root, and util-
 The namespaces have no names: they end with their first process, and that one ends with the test's.
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -42,6 +43,7 @@ ENV = {
     "RAY_AUTH_MODE": "disabled",
     # A node that went away is missed soon, and no worker starts that nobody needs.
     "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "4",
     "RAY_enable_worker_prestart": "0",
     "RAY_prestart_worker_first_driver": "0",
@@ -208,9 +210,18 @@ class Cluster:
         self.switch.check(["python", "-c", code, source.rstrip("/") + "/", target])
 
 
+def check_tools() -> None:
+    """Fail where nobody but root may make namespaces; install what small images lack."""
+    assert os.geteuid() == 0, "these tests make network namespaces: run them as root"
+    if not Path(IP).exists():
+        install = "apt-get update && apt-get install --yes --no-install-recommends iproute2"
+        subprocess.run(["/usr/bin/bash", "-c", install], check=True)
+
+
 @contextmanager
 def run_cluster(folder: Path) -> Iterator[Cluster]:
     """A cluster without a node. Nothing of it is left afterwards but the logs in its folder."""
+    check_tools()
     cluster = Cluster(folder)
     try:
         cluster.start_network()
