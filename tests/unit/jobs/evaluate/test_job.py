@@ -136,7 +136,9 @@ def test_all_settings_that_cannot_work_are_told_at_once() -> None:
     problems = problems_of(*settings)
     assert all(problem.startswith(start) for problem, start in zip(problems, starts, strict=True))
     assert problems_of("run=a", "output.path=b", "qrels=q")[0].startswith("give either run=")
-    assert problems_of("run=a", "qrels=q", "measures=[]") == ["measures is empty; such are measures=[nDCG@10,AP]"]
+    assert problems_of("run=a", "qrels=q", "measures=[]") == [
+        "measures is empty; name at least one, as in measures=[nDCG@10,AP]"
+    ]
 
 
 def test_all_inputs_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None:
