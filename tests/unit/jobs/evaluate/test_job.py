@@ -147,7 +147,7 @@ def test_all_inputs_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None
     settings = [f"{name}={tmp_path}/{name}" for name in ("run", "qrels", "first_stage", "changed.run", "changed.qrels")]
     run, qrels, *others = problems_of(*settings)
     assert f"{tmp_path}/run, line 1: 3 fields" in run
-    assert qrels == f"qrels: {tmp_path}/qrels: there are no grades in it"
+    assert qrels == f"qrels: {tmp_path}/qrels has no grades"
     assert [problem.split(":")[0] for problem in others] == ["first_stage", "changed.run", "changed.qrels"]
 
 
