@@ -1,1 +1,1 @@
-"""Runs, queries, passages and grades, out of any file that the field knows."""
+"""Reads runs, queries, passages and grades from the file formats of the field."""

@@ -1,4 +1,4 @@
-"""Queries, passages and runs of ir_datasets, by the id of a data set. What is not on disk is downloaded by it."""
+"""Queries, passages and runs of ir_datasets, by the id of a data set. ir_datasets downloads what is not on disk."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +26,9 @@ def _load(dataset: str) -> Any:
     try:
         import ir_datasets
     except ImportError as error:
-        raise SettingsError([f"ir_datasets:{dataset}: install rank1-batch[datasets]"]) from error
+        raise SettingsError(
+            [f"ir_datasets:{dataset}: ir_datasets is not installed; run: pip install 'rank1-batch[datasets]'"]
+        ) from error
     try:
         return ir_datasets.load(dataset)
     except KeyError as error:

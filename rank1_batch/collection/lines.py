@@ -1,6 +1,6 @@
-"""Files of one record a line, plain or compressed: records out, and broken lines told with their place.
+"""Reads files with one record in each line, plain or compressed. Reports broken lines with file and line number.
 
-Knows nothing about what a record means: its parser does.
+Knows nothing about what a record means. Its parser does.
 """
 
 import io
@@ -13,7 +13,7 @@ from rank1_batch.errors import BadFileError
 from rank1_batch.storage.store import Store, ask
 
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".zstd": "zstd"}
-"""Ends of names, and what Arrow calls the compression."""
+"""File name endings, and Arrow's names of the compressions."""
 
 LINES_TOLD, MOST_LINES = 10, 1000
 
@@ -25,22 +25,22 @@ T = TypeVar("T")
 
 
 class BrokenLines:
-    """Lines that could not be read: how many there were, and the first of them with file, line and reason."""
+    """Lines that could not be read: their number, and the first of them with file, line and reason."""
 
     def __init__(self) -> None:
         self.count = 0
         self._told: list[str] = []
 
     def add(self, where: str, place: str, reason: str) -> None:
-        """Note one; `place` is `line 7`, counted from 1. Raises BadFileError when there are too many to go on."""
+        """Note a broken line. `place` is `line 7`, counted from 1. Raises BadFileError if there are too many."""
         self.count += 1
         if len(self._told) < LINES_TOLD:
             self._told.append(f"{where}, {place}: {reason}")
         if self.count >= MOST_LINES:
-            raise BadFileError("\n".join([*self._told, f"… {self.count} broken lines so far: not reading on"]))
+            raise BadFileError("\n".join([*self._told, f"… {self.count} broken lines so far; stopped reading"]))
 
     def check(self) -> None:
-        """Raises BadFileError with what was noted, if anything was."""
+        """Raises BadFileError if any line was noted, and lists the first of them."""
         if self.count:
             rest = [f"… {self.count} broken lines in all"] if self.count > len(self._told) else []
             raise BadFileError("\n".join([*self._told, *rest]))
@@ -53,11 +53,11 @@ def read_records(
     broken: BrokenLines,
     skip: Callable[[str], bool] = lambda line: not line.strip(),
 ) -> Iterator[T]:
-    """What `parse` makes of every line but those that `skip` is true for (blank ones, if nothing is said).
+    """The result of `parse` for every line, without the lines for which `skip` is true (by default blank lines).
 
-    A line that is no UTF-8, or for which `parse` raises ValueError, is noted in `broken` and left
-    out: call its `check` at the end. Raises BadFileError for a file that is not compressed as its
-    name says, or is cut short.
+    A line that is not UTF-8, or for which `parse` raises ValueError, is noted in `broken` and left
+    out. Call `broken.check()` at the end. Raises BadFileError if a file is not compressed as its name
+    says, or is incomplete.
     """
     where = f"{store.url}/{path}"
     for number, raw in enumerate(read_lines(store, path), 1):
@@ -75,38 +75,38 @@ def read_records(
 
 
 def read_lines(store: Store, path: str) -> Iterator[bytes]:
-    """The lines of a file, unpacked where its name ends as that of a compressed one. A line feed alone ends a line."""
+    """The lines of a file, decompressed if its name says that it is compressed. Only a line feed ends a line."""
     with open_text(store, path) as file:
         try:
             yield from file
-        except OSError as error:  # those of the store are StorageErrors by now: this is the unpacking
+        except OSError as error:  # from decompression: errors of the store are StorageErrors by now
             raise BadFileError(f"{store.url}/{path}: {error}") from error
 
 
 def open_text(store: Store, path: str) -> io.BufferedReader:
-    """A file's bytes as they were before it was compressed, from its start on."""
+    """A file's decompressed bytes, from its start."""
     file = open_stream(store, path)
     kind = next((kind for end, kind in COMPRESSIONS.items() if path.endswith(end)), None)
     if kind is None:
         return file
-    # Arrow's reader takes several members or frames in a row, and says so where the last is cut short.
+    # Arrow's reader accepts several members or frames in a row, and reports a last one that is incomplete.
     return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), kind), LINE_BUFFER_BYTES)
 
 
 def open_stream(store: Store, path: str) -> io.BufferedReader:
-    """A file's bytes from its start on, fetched bit by bit. A request that fails is repeated as others are."""
+    """A file's bytes from its start, fetched in small parts. A failed request is repeated like any other."""
     file = ask(store, path, lambda: store.fs.open(store.locate(path), "rb"))
     return io.BufferedReader(_Stream(store, path, file), LINE_BUFFER_BYTES)
 
 
 def strip_compression(path: str) -> str:
-    """The name that a file would have if it were not compressed."""
+    """A file's name without the ending of a compression."""
     end = next((end for end in COMPRESSIONS if path.endswith(end)), "")
     return path.removesuffix(end)
 
 
 class _Stream(io.RawIOBase):
-    """A file of a store as Python's own reader wants it."""
+    """A file of a store, in the form that Python's BufferedReader needs."""
 
     def __init__(self, store: Store, path: str, file: Any) -> None:
         self._store, self._path, self._file = store, path, file

@@ -1,4 +1,4 @@
-"""People's grades out of TREC qrels, BEIR's TSV and Parquet files, plain or compressed, here or in a store."""
+"""Reads people's grades from TREC qrels, BEIR's TSV and Parquet files, plain or compressed, on disk or in a store."""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -28,21 +28,21 @@ QRELS_COLUMNS = {
     DOC_ID: (*FILE_NAMES[DOC_ID], "corpus-id"),
     RELEVANCE: (RELEVANCE, "rel", "grade", "score"),
 }
-"""Names of the columns in Parquet files; the first that is there counts."""
+"""Names of the columns in Parquet files. The first one that a file has is used."""
 
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 
 BEIR_FIELDS = 3
 
 Grades = dict[str, dict[str, int]]
-"""The relevance of each document that was graded, by query."""
+"""The relevance of each graded document, by query."""
 
 
 def read_qrels(setting: str, value: Any) -> Grades:
     """The grades of all files that a setting names.
 
-    Raises SettingsError where there is no such file or no grade in any, BadFileError with the file
-    and the line of what cannot be read, or grades a pair again and otherwise.
+    Raises SettingsError if a file is missing or none has a grade. Raises BadFileError, with file and
+    line, if a line cannot be read or gives a pair a second, different grade.
     """
     grades: Grades = {}
     broken = BrokenLines()
@@ -53,7 +53,7 @@ def read_qrels(setting: str, value: Any) -> Grades:
             _read_text(source, grades, broken)
     broken.check()
     if not grades:
-        raise SettingsError([f"{setting}: {', '.join(check_paths(setting, value))}: there are no grades in it"])
+        raise SettingsError([f"{setting}: {', '.join(check_paths(setting, value))} has no grades"])
     return grades
 
 
@@ -64,7 +64,7 @@ def _read_text(source: FileSource, grades: Grades, broken: BrokenLines) -> None:
 
 
 class _Parser:
-    """Takes lines of one file into `grades`: BEIR's form where the first line says so, else TREC's."""
+    """Adds the lines of one file to `grades`, in BEIR's form if the first line says so, else in TREC's."""
 
     def __init__(self, grades: Grades, *, tsv: bool) -> None:
         self._grades = grades
@@ -72,14 +72,14 @@ class _Parser:
         self._beir: bool | None = None
 
     def skip(self, line: str) -> bool:
-        """Whether a line says nothing: blank, BEIR's header, a comment of TREC's."""
+        """Whether a line has no grade: it is blank, BEIR's header, or a comment in TREC's form."""
         if self._beir is None and line.strip():
             self._beir = is_beir_header(line) or (self._tsv and len(split_tsv(line)) == BEIR_FIELDS)
             return is_beir_header(line) or (not self._beir and is_comment(line))
         return not line.strip() if self._beir else is_comment(line)
 
     def parse(self, line: str) -> None:
-        """Add a line's grade. Raises ValueError with what is wrong."""
+        """Add a line's grade. Raises ValueError that says what is wrong."""
         qrel = parse_beir_qrel_line(line) if self._beir else parse_qrel_line(line)
         _add(self._grades, qrel)
 
@@ -87,7 +87,7 @@ class _Parser:
 def _add(grades: Grades, qrel: Qrel) -> None:
     found = grades.setdefault(qrel.query_id, {}).setdefault(qrel.doc_id, qrel.relevance)
     if found != qrel.relevance:
-        raise ValueError(f"{qrel.query_id}/{qrel.doc_id} is graded {found} before and {qrel.relevance} here")
+        raise ValueError(f"{qrel.query_id}/{qrel.doc_id} has the grade {qrel.relevance} here, but {found} before")
 
 
 def _read_parquet(source: FileSource, grades: Grades, broken: BrokenLines) -> None:
@@ -116,7 +116,7 @@ def _add_rows(source: FileSource, rows: Iterable[tuple[str, str, int]], grades: 
 
 
 def _whole_numbers(source: FileSource, column: pa.Array, name: str) -> pa.Array:
-    """The column as whole numbers, also where they are written as 1.0. Raises BadFileError where they are none."""
+    """The column as whole numbers; 1.0 counts as one. Raises BadFileError for other values."""
     try:
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             return column.cast(pa.int64())

@@ -1,4 +1,4 @@
-"""Lines of JSONL and TSV files, taken apart: key, text and what may come with it. Reads no files."""
+"""Parses lines of JSONL and TSV files into key, text and an optional extra field. Reads no files."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ REQUIRED_COLUMNS = 2
 """The key and the text."""
 
 Names = Mapping[str, tuple[str, ...]]
-"""Our column → the names that a file can have for it, the preferred one first."""
+"""Our name of a column → the names that a file can use for it, the preferred one first."""
 
 
 class Row(NamedTuple):
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """Which of our columns are a record's key, its text, and what may come with it."""
+    """Which of our columns are a record's key, its text, and its optional extra field."""
 
     key: str
     text: str
@@ -39,7 +39,7 @@ INSTRUCTIONS = Kind(QUERY_ID, INSTRUCTION)
 
 
 def find_names(columns: Iterable[str | None], mapping: Mapping[str, str]) -> Names:
-    """The names that a file can have for our columns. A name that the user gave to one column is no other's."""
+    """The names that a file can use for our columns. A name that the user mapped to one column serves no other."""
     given = set(mapping.values())
     return {
         ours: (mapping[ours],) if ours in mapping else tuple(name for name in FILE_NAMES[ours] if name not in given)
@@ -49,10 +49,10 @@ def find_names(columns: Iterable[str | None], mapping: Mapping[str, str]) -> Nam
 
 
 class JsonParser:
-    """A parser of one JSON object a line. Fields that nobody asked for are not looked at.
+    """A parser of lines with one JSON object each. It ignores fields that are not needed.
 
-    A file's names are those of its first line, until a line does not have them. A key may be a
-    whole number, which becomes text.
+    The parser expects the field names of the first line. If a line lacks them, it looks for other known
+    names there. A key can be a whole number, which becomes text.
     """
 
     def __init__(self, names: Names) -> None:
@@ -60,7 +60,7 @@ class JsonParser:
         self._build([given[0] for given in names.values()])
 
     def parse(self, line: str) -> Row:
-        """Key, text and extra. Raises ValueError where the key or the text is not there at all."""
+        """Key, text and extra. Raises ValueError if the field of the key or of the text is missing."""
         try:
             found = self._decoder.decode(line)  # msgspec's errors are ValueErrors
         except msgspec.ValidationError as error:
@@ -70,7 +70,7 @@ class JsonParser:
         return _row(self._names, str(key), text, *extra)
 
     def _choose_names(self, line: str, error: msgspec.ValidationError) -> None:
-        """Take the names that this line has. Raises ValueError where these are no others than before."""
+        """Use the field names of this line from now on. Raises ValueError if they are the same as before."""
         value = msgspec.json.decode(line)
         found = value if isinstance(value, dict) else {}
         chosen = [next((name for name in given if name in found), given[0]) for given in self._names.values()]
@@ -90,9 +90,9 @@ class JsonParser:
 
 
 class TsvParser:
-    """A parser of lines split by tabs. A first line that names the key and the text says where columns stand.
+    """A parser of lines split by tabs. If the first line names the key and the text, it is the header.
 
-    Without one a line has two fields, the key and the text.
+    Without a header a line has two fields, the key and the text.
     """
 
     def __init__(self, names: Names) -> None:
@@ -109,19 +109,19 @@ class TsvParser:
         return first and self._read_header(split_tsv(line))
 
     def parse(self, line: str) -> Row:
-        """Key, text and extra. Raises ValueError where the number of fields is not what it should be."""
+        """Key, text and extra. Raises ValueError if the number of fields is wrong."""
         fields = split_tsv(line)
         if len(fields) != self._width:
             needed = " and ".join(list(self._names)[:REQUIRED_COLUMNS])
             raise ValueError(
                 f"{len(fields)} fields split by tabs, but there must be {self._width}: {needed}, "
-                "or those that the first line names"
+                "or the columns that the first line names"
             )
         key, text, *extra = (None if place is None else fields[place] for place in self._places)
         return _row(self._names, key or "", text, *extra)
 
     def _read_header(self, fields: list[str]) -> bool:
-        """Take the places of our columns from a first line; False where it names no key or no text."""
+        """Find our columns in a first line. False if it does not name both the key and the text."""
         places = [
             next((fields.index(name) for name in given if name in fields), None) for given in self._names.values()
         ]

@@ -1,4 +1,4 @@
-"""First-stage runs out of TREC, TSV, JSON and Parquet files, as record batches of one form."""
+"""Reads first-stage runs from TREC, TSV, JSON and Parquet files, as record batches with one schema."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -27,7 +27,7 @@ RUN_SCHEMA = pa.schema(
         (RUN_NUMBER, pa.int64()),
     ]
 )
-"""`number` counts candidates over all files, from 0. Rank or score is null where a run has none."""
+"""`number` counts candidates over all files, from 0. Rank or score is null if a run does not have it."""
 
 LINE_PARSERS: Mapping[RunFormat, Callable[[str], RunLine]] = {
     RunFormat.TREC: parse_run_line,
@@ -39,10 +39,10 @@ LINE_PARSERS: Mapping[RunFormat, Callable[[str], RunLine]] = {
 def read_run(
     sources: Sequence[Source], form: RunFormat, mapping: Mapping[str, str], broken: BrokenLines
 ) -> Iterator[pa.RecordBatch]:
-    """All candidates of a run, of RUN_SCHEMA. Broken lines are noted in `broken` and left out.
+    """All candidates of a run (RUN_SCHEMA). Broken lines are noted in `broken` and left out.
 
-    A JSON run is held in memory whole; all others pass a bounded part at a time. Raises
-    BadFileError for a file that cannot be read, SettingsError where its form must be told.
+    A JSON run is held whole in memory. All others are read in parts of bounded size. Raises
+    BadFileError if a file cannot be read, SettingsError if `run_format` must be given.
     """
     number = 0
     for source in sources:
@@ -79,7 +79,7 @@ def _read_json(source: FileSource) -> Iterator[RunLine]:
         with open_text(source.store, source.file.path) as file:
             run = msgspec.json.decode(file.read(), type=dict[str, dict[str, float]])
     except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadFileError(f"{source.where}: no run as {{query_id: {{doc_id: score}}}}: {error}") from error
+        raise BadFileError(f"{source.where}: not a run of the form {{query_id: {{doc_id: score}}}}: {error}") from error
     for query_id, scores in run.items():
         for doc_id, score in scores.items():
             yield RunLine(query_id, doc_id, None, score)
@@ -89,7 +89,7 @@ def _read_parquet(source: FileSource, mapping: Mapping[str, str], broken: Broken
     names = find_names((QUERY_ID, DOC_ID, SCORE, RANK), mapping)
     found = find_columns(source, names, (QUERY_ID, DOC_ID))
     if not found.keys() & {SCORE, RANK}:
-        raise BadFileError(f"{source.where}: neither a score nor a rank; it has {', '.join(found.values())}")
+        raise BadFileError(f"{source.where}: no column for score or rank; it has {', '.join(found.values())}")
     row = 0
     for batch in read_batches(source.store, source.file.path, list(found.values())):
         query_ids, doc_ids = (read_strings(source, batch, found[name]) for name in (QUERY_ID, DOC_ID))
@@ -98,7 +98,7 @@ def _read_parquet(source: FileSource, mapping: Mapping[str, str], broken: Broken
         checks = [
             (is_empty(query_ids), f"the {QUERY_ID} is null or empty"),
             (is_empty(doc_ids), f"the {DOC_ID} is null or empty"),
-            (pc.is_nan(scores).fill_null(fill_value=False), f"the {SCORE} is no number"),
+            (pc.is_nan(scores).fill_null(fill_value=False), f"the {SCORE} is not a number"),
         ]
         good = find_good(source, row, checks, broken)
         yield pa.record_batch([query_ids, doc_ids, ranks, scores], names=RUN_SCHEMA.names[:-1]).filter(good)
@@ -106,7 +106,7 @@ def _read_parquet(source: FileSource, mapping: Mapping[str, str], broken: Broken
 
 
 def _numbers(source: FileSource, batch: pa.RecordBatch, name: str | None, kind: pa.DataType) -> pa.Array:
-    """A column of numbers; nulls where there is no column."""
+    """A column of numbers; all nulls if there is no such column."""
     if name is None:
         return pa.nulls(len(batch), kind)
     column = batch.column(name)

@@ -1,4 +1,4 @@
-"""What a setting names: the files of a run, of queries, of a corpus, or a data set of ir_datasets."""
+"""Finds what a setting names: the files of a run, of queries or of a corpus, or a data set of ir_datasets."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ HASH_BYTES = 1024 * 1024
 
 
 class TableFormat(StrEnum):
-    """What a file of texts is, by its name."""
+    """The format of a file of texts, found from its name."""
 
     JSONL = "jsonl"
     TSV = "tsv"
@@ -32,7 +32,7 @@ class FileSource(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The file as messages name it."""
+        """The file's name in messages."""
         return f"{self.store.url}/{self.file.path}"
 
 
@@ -43,7 +43,7 @@ class DatasetSource(NamedTuple):
 
 
 class RunFormat(StrEnum):
-    """What a run file is. `auto` goes by the name, and never guesses what a third column means."""
+    """The format of a run file. `auto` goes by the file name, and never guesses what a third column means."""
 
     AUTO = "auto"
     TREC = "trec"
@@ -69,16 +69,16 @@ RUN_SUFFIXES = {
     ".parq": RunFormat.PARQUET,
     ".pq": RunFormat.PARQUET,
 }
-"""What `run_format=auto` makes of a name; all others but `.tsv` are TREC runs."""
+"""How `run_format=auto` reads a file name. All other names are TREC runs, except `.tsv`."""
 
 Source = FileSource | DatasetSource
 
 
 def find_sources(setting: str, value: object) -> list[Source]:
-    """What a setting names, in the order given; the files of a folder or glob by path.
+    """The sources that a setting names, in the order given. The files of a folder or glob are sorted by path.
 
-    A folder with BEIR's layout means its `corpus.jsonl` or `queries.jsonl`; of any other folder all
-    files are taken whose names say what they are. Raises SettingsError with every path that names none.
+    From a folder with BEIR's layout only `corpus.jsonl` or `queries.jsonl` is read. From any other folder
+    all files with a known ending are read. Raises SettingsError that lists every path without a source.
     """
     paths = list_paths(value)
     files = [path for path in paths if not path.startswith(DATASET_PREFIX)]
@@ -94,30 +94,30 @@ def _build_sources(path: str, found: Mapping[str, tuple[Store, list[FileInfo]]])
 
 
 def find_table_format(path: str) -> TableFormat | None:
-    """What a file of queries or passages is by its name; None where that does not say."""
+    """The format of a file of queries or passages, by its name. None if the name does not tell."""
     return SUFFIXES.get(PurePosixPath(strip_compression(path)).suffix.lower())
 
 
 def find_run_format(path: str, chosen: RunFormat) -> RunFormat:
-    """What a run file is. Raises SettingsError where only the user can know what its third column means."""
+    """The format of a run file. Raises SettingsError if only the user can know what its third column means."""
     if chosen is not RunFormat.AUTO:
         return chosen
     suffix = PurePosixPath(strip_compression(path)).suffix.lower()
     if suffix == ".tsv":
         told = "tsv_score (query_id doc_id score), tsv_rank (query_id doc_id rank, MS MARCO) or trec (six columns)"
-        raise SettingsError([f"run: {path}: only you know what its columns are: run_format={told}"])
+        raise SettingsError([f"run: {path}: its name does not say what its columns are; set run_format={told}"])
     return RUN_SUFFIXES.get(suffix, RunFormat.TREC)
 
 
 def name_source(source: Source) -> dict[str, str]:
-    """What tells a source from another one: its name, and what changes when its content does."""
+    """What identifies a source: its name, and a value that changes with its content."""
     if isinstance(source, DatasetSource):
         return {"ir_datasets": source.dataset}
     return {"path": source.file.path, "identity": source.file.identity}
 
 
 def hash_source(source: Source) -> dict[str, str]:
-    """A run's name and the SHA-256 of its content, the same on any machine; the id of a data set."""
+    """A run's name and the SHA-256 of its content, or the id of a data set. The same on any machine."""
     if isinstance(source, DatasetSource):
         return {"ir_datasets": source.dataset}
     digest = hashlib.sha256()
@@ -128,11 +128,11 @@ def hash_source(source: Source) -> dict[str, str]:
 
 
 def _choose(setting: str, found: Found) -> list[FileInfo]:
-    """The files that hold what the setting asks for. Raises SettingsError where there are none."""
+    """The files with what the setting asks for. Raises SettingsError if there are none."""
     if found.whole_folder:
         return _choose_in_folder(setting, found)
     if not found.files:
-        raise SettingsError([f"{found.path}: no file has such a name"])
+        raise SettingsError([f"{found.path}: no file has this name"])
     unknown = [file.path for file in found.files if setting != "run" and find_table_format(file.path) is None]
     if unknown:
         raise SettingsError([f"{found.path}: {name_some(unknown)}: the name must end in {_endings()}"])
@@ -146,7 +146,7 @@ def _choose_in_folder(setting: str, found: Found) -> list[FileInfo]:
     known = seen if setting == "run" else [file for file in seen if find_table_format(file.path)]
     if not beir and not known:
         there = f"; found {name_some([file.path for file in files])}" if files else ""
-        raise SettingsError([f"{found.path} holds no files that end in {_endings()}{there}"])
+        raise SettingsError([f"{found.path} has no files that end in {_endings()}{there}"])
     return beir or known
 
 
@@ -155,9 +155,9 @@ def _endings() -> str:
 
 
 def find_file_sources(setting: str, value: Any) -> list[FileSource]:
-    """The files of every path, in the order given; those of a folder or glob by path.
+    """The files of every path, in the order given. The files of a folder or glob are sorted by path.
 
-    Raises SettingsError with every path that names none.
+    Raises SettingsError that lists every path without a file.
     """
     found = find_each(setting, check_paths(setting, value), _choose_any)
     return [FileSource(store, file) for store, own in found for file in own]
@@ -165,18 +165,18 @@ def find_file_sources(setting: str, value: Any) -> list[FileSource]:
 
 def _choose_any(found: Found) -> list[FileInfo]:
     if not found.files:
-        raise SettingsError([f"{found.path}: there is no file in it, or with such a name"])
+        raise SettingsError([f"{found.path}: no file has this name, or the folder is empty"])
     return found.files
 
 
 def check_paths(setting: str, value: Any) -> list[str]:
-    """The paths of a setting. Raises SettingsError where it is neither a path nor a list of them."""
+    """The paths of a setting. Raises SettingsError if the value is neither a path nor a list of paths."""
     if not (paths := list_paths(value)):
         raise SettingsError([f"{setting} must be a path or a list of paths"])
     return paths
 
 
 def list_paths(value: Any) -> list[str]:
-    """A source as a list of paths, whatever form it was given in; empty where it is none."""
+    """The paths of a value, which is one path or a list of paths. Empty if it is neither."""
     paths = value if isinstance(value, list) else [value]
     return [str(path) for path in paths] if all(isinstance(path, str) and path for path in paths) else []

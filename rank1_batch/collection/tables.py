@@ -1,4 +1,4 @@
-"""Columns of Parquet files under any of their names."""
+"""Reads columns of Parquet files by any of their known names."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ TABLE_BATCH_ROWS, PARQUET_ROWS = 8192, 1024
 
 
 def find_columns(source: FileSource, names: Names, required: Sequence[str]) -> dict[str, str]:
-    """Our column → the file's, for those that a Parquet file has. Raises BadFileError without a required one."""
+    """Our name → the file's, for the columns that a file has. Raises BadFileError if a required one is missing."""
     schema = open_parquet(source.store, source.file.path).schema_arrow
     columns = {ours: next((name for name in given if name in schema.names), None) for ours, given in names.items()}
     missing = [f"{ours} ({' or '.join(names[ours])})" for ours in required if columns[ours] is None]
@@ -27,7 +27,7 @@ def find_columns(source: FileSource, names: Names, required: Sequence[str]) -> d
 def find_good(
     source: FileSource, first_row: int, checks: Sequence[tuple[pa.Array, str]], broken: BrokenLines
 ) -> pa.Array:
-    """Which rows of a batch no check is true for; each of the others is noted in `broken` with its reason."""
+    """Marks the rows of a batch for which no check is true. The others are noted in `broken` with the reason."""
     good = pc.invert(checks[0][0])
     for bad, reason in checks:
         for place in pc.indices_nonzero(bad).to_pylist():
@@ -37,12 +37,12 @@ def find_good(
 
 
 def is_empty(strings: pa.Array) -> pa.Array:
-    """Which of the strings are null or have no letter."""
+    """Marks the strings that are null or empty."""
     return pc.equal(strings, "").fill_null(fill_value=True)
 
 
 def read_strings(source: FileSource, batch: pa.RecordBatch, name: str | None) -> pa.Array:
-    """A column as text that is known to be UTF-8; whole numbers become text. Nulls where `name` is None."""
+    """A column as text, checked to be UTF-8. Whole numbers become text. All nulls if `name` is None."""
     if name is None:
         return pa.nulls(len(batch), pa.string())
     column = batch.column(name)

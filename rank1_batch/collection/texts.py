@@ -1,6 +1,6 @@
-"""Queries, passages and instructions out of JSONL, TSV and Parquet, as record batches of one form.
+"""Reads queries, passages and instructions from JSONL, TSV and Parquet, as record batches with one schema.
 
-Files are read from the first byte to the last, a bounded part at a time.
+Files are read from start to end, in parts of bounded size.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from rank1_batch.storage.parquet import read_batches
 KEY, TEXT, DATASETS_EXTRA, NUMBER = "key", "text", "extra", "number"
 
 TEXT_SCHEMA = pa.schema([(KEY, pa.string()), (TEXT, pa.string()), (DATASETS_EXTRA, pa.string()), (NUMBER, pa.int64())])
-"""`number` counts records over all files, from 0. A text or extra with no letter in it is null."""
+"""`number` counts records over all files, from 0. A text or extra that is empty or blank is null."""
 
 BATCH_CHARS = 8 * 1024 * 1024
 
@@ -32,9 +32,9 @@ BATCH_CHARS = 8 * 1024 * 1024
 def read_texts(
     sources: Sequence[Source], kind: Kind, mapping: Mapping[str, str], broken: BrokenLines
 ) -> Iterator[pa.RecordBatch]:
-    """All records of the sources, of TEXT_SCHEMA. Broken lines are noted in `broken` and left out.
+    """All records of the sources (TEXT_SCHEMA). Broken lines are noted in `broken` and left out.
 
-    Raises BadFileError for a file that cannot be read, or has no such columns.
+    Raises BadFileError if a file cannot be read, or lacks the columns.
     """
     number = 0
     for source in sources:

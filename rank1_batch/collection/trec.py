@@ -1,8 +1,8 @@
-"""The field's line formats, taken apart: runs and qrels, one line at a time.
+"""Parses the field's line formats for runs and qrels, one line at a time.
 
-Fields are split and comments skipped as trec_eval does (usnistgov/trec_eval @f425365,
-`get_trec_results.c` and `get_qrels.c`). Every parser returns a record or raises ValueError with what
-is wrong; which file and which line it was, its caller knows. Identifiers stay text.
+Fields are split and comments are skipped as in trec_eval (usnistgov/trec_eval @f425365,
+`get_trec_results.c` and `get_qrels.c`). Every parser returns a record, or raises ValueError that says
+what is wrong. The caller knows the file and the line. Identifiers stay text.
 """
 
 import math
@@ -15,14 +15,14 @@ BEIR_QRELS_HEADER = ("query-id", "corpus-id", "score")
 RUN_FIELDS, SCORED_FIELDS, QREL_FIELDS = 6, 3, 4
 
 LONGEST_INTEGER = 18
-"""Digits of the longest whole number that fits 64 bits whatever its digits are."""
+"""A whole number of up to this many digits always fits into 64 bits."""
 
-# What isspace() takes for a blank in C's locale. str.split() would also split at a no-break space.
+# The characters that isspace() counts as blanks in the C locale. str.split() would also split at a no-break space.
 _fields = re.compile(r"[^ \t\n\r\v\f]+").findall
 
 
 class RunLine(NamedTuple):
-    """A candidate of a run. `rank` and `score` are None where the line has none."""
+    """A candidate of a run. `rank` and `score` are None if the line does not have them."""
 
     query_id: str
     doc_id: str
@@ -32,7 +32,7 @@ class RunLine(NamedTuple):
 
 
 class Qrel(NamedTuple):
-    """A grade that people gave; `iteration` is TREC's second column, which nobody reads."""
+    """A grade from people. `iteration` is TREC's second column, which nobody reads."""
 
     query_id: str
     doc_id: str
@@ -41,20 +41,20 @@ class Qrel(NamedTuple):
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line of a TREC file says nothing: blank, or its first letter is `#`.
+    """Whether a line of a TREC file is to be skipped: it is blank, or begins with `#`.
 
-    A `#` further on is part of a field, such as a doc_id. trec_eval itself takes a blank line of a
-    qrels file for an error, and skips one in a run; here it is skipped in both.
+    A later `#` is part of a field, such as a doc_id. A blank line is skipped in qrels and runs.
+    trec_eval skips it in runs only, and calls it an error in qrels.
     """
     text = line.lstrip(" \t\n\r\v\f")
     return not text or text[0] == "#"
 
 
 def parse_run_line(line: str) -> RunLine:
-    """A line of a TREC run: query_id, Q0, doc_id, rank, score, tag. What follows the tag is not read.
+    """A line of a TREC run: query_id, Q0, doc_id, rank, score, tag. Text after the tag is ignored.
 
-    trec_eval ignores the rank; it is None here where it is no whole number. A score must be a
-    number, where trec_eval would read 0.
+    A rank that is not a whole number becomes None; trec_eval ignores all ranks. A score must be a
+    number; trec_eval would read anything else as 0.
     """
     fields = _fields(line)
     if len(fields) < RUN_FIELDS:
@@ -74,12 +74,12 @@ def parse_ranked_line(line: str) -> RunLine:
     query_id, doc_id, text = _tsv(line, "query_id doc_id rank")
     rank = _integer(text)
     if rank is None:
-        raise ValueError(f"the rank is {text!r}, which is no whole number")
+        raise ValueError(f"the rank {text!r} is not a whole number")
     return RunLine(query_id, doc_id, rank, None)
 
 
 def parse_qrel_line(line: str) -> Qrel:
-    """A line of TREC qrels: query_id, iteration, doc_id, relevance, and nothing else, as in trec_eval."""
+    """A line of TREC qrels: query_id, iteration, doc_id, relevance. As in trec_eval, no other field may follow."""
     fields = _fields(line)
     if len(fields) != QREL_FIELDS:
         raise ValueError(f"{len(fields)} fields, but TREC qrels have four (query_id 0 doc_id relevance)")
@@ -88,7 +88,7 @@ def parse_qrel_line(line: str) -> Qrel:
 
 
 def parse_beir_qrel_line(line: str) -> Qrel:
-    """A line of BEIR qrels split by tabs: query-id, corpus-id, score. The header is no such line."""
+    """A line of BEIR qrels split by tabs: query-id, corpus-id, score. Do not pass the header."""
     query_id, doc_id, relevance = _tsv(line, "query-id corpus-id score")
     return Qrel(query_id, doc_id, _grade(relevance))
 
@@ -99,7 +99,7 @@ def is_beir_header(line: str) -> bool:
 
 
 def split_tsv(line: str) -> list[str]:
-    """The fields of a line split by tabs; quotes mean nothing."""
+    """The fields of a line split by tabs. Quotes have no special meaning."""
     return line.rstrip("\r\n").split("\t")
 
 
@@ -114,13 +114,13 @@ def _tsv(line: str, names: str) -> list[str]:
 
 
 def _number(text: str, name: str) -> float:
-    # float() would also take 1_000 and the digits of other scripts.
+    # float() would also accept 1_000 and the digits of other scripts.
     try:
         value = float(text) if text.isascii() and "_" not in text else math.nan
     except ValueError:
         value = math.nan
     if math.isnan(value):
-        raise ValueError(f"the {name} is {text!r}, which is no number")
+        raise ValueError(f"the {name} {text!r} is not a number")
     return value
 
 
@@ -132,5 +132,5 @@ def _integer(text: str) -> int | None:
 def _grade(text: str) -> int:
     value = _integer(text)
     if value is None:
-        raise ValueError(f"the relevance is {text!r}, which is no whole number")
+        raise ValueError(f"the relevance {text!r} is not a whole number")
     return value

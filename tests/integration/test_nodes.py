@@ -1,5 +1,6 @@
 """Jobs on Ray nodes that are separate machines: addresses, processes and disks of their own."""
 
+import functools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ def end_job(job: "subprocess.Popen[str]", limit_s: float = JOB_LIMIT_S) -> str:
 
 def read_summary(output: Path) -> dict[str, Any]:
     return dict(json.loads((output / "summary.json").read_text()))
+
+
+def has_no_raylet(node: Node) -> bool:
+    """Whether Ray has ended on a node."""
+    return "raylet" not in node.check(["ps", "ax"])
 
 
 def test_nodes_that_share_only_an_s3_server_judge_together(cluster: Cluster, tmp_path: Path) -> None:
@@ -152,7 +158,5 @@ def test_nodes_that_die_hang_or_lose_their_network_leave_every_row_judged_once(
     hanging.resume()  # what its replica had begun may come now: too late to change anything
     alone.reconnect()
     for node in hanging, alone:
-        wait_for(
-            lambda node=node: "raylet" not in node.check(["ps", "ax"]), "it did not learn that it was given up", 60
-        )
+        wait_for(functools.partial(has_no_raylet, node), "it did not learn that it was given up", 60)
     assert before == {path: path.read_bytes() for path in judged.glob("judgments/*.parquet")}

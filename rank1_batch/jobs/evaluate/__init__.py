@@ -1,1 +1,1 @@
-"""How good an order is, by people's grades: what `jobs.evaluate` reads, measures and tells."""
+"""Measures how good an order is, by people's grades: what `jobs.evaluate` reads, computes and reports."""

@@ -1,4 +1,4 @@
-"""The model's labels beside people's grades: precision, recall and Cohen's kappa. Pure."""
+"""Compares the model's labels with people's grades: precision, recall and Cohen's kappa. Pure."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -7,10 +7,10 @@ from rank1_batch.jobs.evaluate.measures import Qrels
 
 
 class Agreement(NamedTuple):
-    """How often label and relevance say the same of a pair that was graded.
+    """How often the label and the relevance of a graded pair agree.
 
-    Counts are of pairs; a share is None where nothing could be counted for it. `unjudged` pairs have
-    a label and no grade, `unlabelled` ones a grade and no label (their row failed).
+    The counts are numbers of pairs. A share is None if there are no pairs for it. `unjudged` pairs have
+    a label and no grade. `unlabelled` pairs have a grade and no label, because their row failed.
     """
 
     both: int
@@ -32,7 +32,7 @@ class Agreement(NamedTuple):
 
     @property
     def kappa(self) -> float | None:
-        """Cohen's kappa (1960): agreement beyond that of two who say true as often, by chance. 1 is all."""
+        """Cohen's kappa (1960): agreement beyond chance, given how often each side says true. 1 is full agreement."""
         pairs = self.both + self.label_only + self.relevance_only + self.neither
         if not pairs:
             return None
@@ -43,9 +43,9 @@ class Agreement(NamedTuple):
 
 
 def count_agreement(labels: Iterable[tuple[str, str, bool | None]], qrels: Qrels, threshold: int) -> Agreement:
-    """The agreement over (query_id, doc_id, label) of queries that have grades.
+    """The agreement over rows of (query_id, doc_id, label), for queries that have grades.
 
-    A grade from `threshold` on is relevant. A pair that is there twice counts once, by its first label.
+    A grade of `threshold` or more is relevant. A repeated pair counts once, with its first label.
     """
     counts = dict.fromkeys(Agreement._fields, 0)
     seen: set[tuple[str, str]] = set()

@@ -1,4 +1,4 @@
-"""One order beside another, measure by measure: difference, significance, queries gained and lost. Pure."""
+"""Compares one order with another, measure by measure: difference, significance, queries gained and lost. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,14 +9,14 @@ from rank1_batch.jobs.evaluate.measures import Values, aggregate
 LEAST_QUERIES = 2
 
 SAME = 1e-9
-"""Differences below this are rounding: both orders are equally good for the query."""
+"""Smaller differences are rounding errors: both orders are equally good for the query."""
 
 
 class Comparison(NamedTuple):
-    """A measure of our order, and of the first stage's beside it where there is one.
+    """A measure of our order and, if there is one, of the first stage's order.
 
-    `p_value` is that of a two-sided paired t-test over queries; None where it cannot be computed
-    (no first stage, fewer than two queries, no query that differs from another).
+    `p_value` is from a two-sided paired t-test over queries. It is None if it cannot be computed: no
+    first stage, fewer than two queries, or the same difference for all queries.
     """
 
     value: float
@@ -36,7 +36,7 @@ def compare(measures: Sequence[Any], ours: Values, first: Values | None) -> dict
 
 
 def subtract(ours: Mapping[str, float], first: Mapping[str, float]) -> dict[str, float]:
-    """Our value less the first stage's, by query; 0 where they differ by rounding only."""
+    """Our value minus the first stage's, by query. 0 if they differ only by rounding."""
     differences = {query: value - first[query] for query, value in ours.items()}
     return {query: 0.0 if abs(value) < SAME else value for query, value in differences.items()}
 
@@ -55,7 +55,7 @@ def _compare_one(measure: Any, ours: Mapping[str, float], first: Mapping[str, fl
 
 
 def _paired_t_test(differences: Sequence[float]) -> float | None:
-    """The p-value of Student's two-sided paired t-test: how likely such a mean is by chance alone."""
+    """The p-value of Student's two-sided paired t-test: how likely a mean as large as this is by chance alone."""
     if len(differences) < LEAST_QUERIES or max(differences) - min(differences) < SAME:
         return None
     # scipy takes a second to import.

@@ -1,7 +1,7 @@
-"""p-MRR: whether an order follows its instructions, by what changes when they do. Pure.
+"""p-MRR: whether an order follows its instructions, measured by what changes when they change. Pure.
 
-Defined in FollowIR (Weller et al., arXiv 2403.15246); computed as mteb's `calculate_pmrr` does, with
-which FollowIR's and mFollowIR's results are published.
+Defined in FollowIR (Weller et al., arXiv 2403.15246). Computed as in mteb's `calculate_pmrr`, which
+gave the published results of FollowIR and mFollowIR.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 from rank1_batch.jobs.evaluate.measures import Order, Qrels
 
 BEFORE, AFTER = "-og", "-changed"
-"""Ends of query ids where one set holds both forms of its queries, as mteb's copies of FollowIR do."""
+"""Ends of query ids if one set holds both forms of its queries, as mteb's copies of FollowIR do."""
 
 T = TypeVar("T")
 
@@ -18,8 +18,8 @@ T = TypeVar("T")
 class InstructionScore(NamedTuple):
     """p-MRR from -1 (the opposite of what was asked) to 1 (followed), mean over queries.
 
-    `documents` became irrelevant by the changed instructions; `missing` queries have such documents,
-    but no place in one of the orders, and are left out.
+    `documents` counts documents that the changed instructions made irrelevant. `missing` counts queries
+    that have such documents but are not in both orders. They are left out.
     """
 
     p_mrr: float
@@ -29,16 +29,16 @@ class InstructionScore(NamedTuple):
 
 
 def split_forms(found: Mapping[str, T]) -> tuple[dict[str, T], dict[str, T]]:
-    """What belongs to queries before and after their change, by the id that both forms share."""
+    """The entries of queries before and after their change, by the id that both forms share."""
     before = {query.removesuffix(BEFORE): value for query, value in found.items() if query.endswith(BEFORE)}
     after = {query.removesuffix(AFTER): value for query, value in found.items() if query.endswith(AFTER)}
     return before, after
 
 
 def find_changed(before: Qrels, after: Qrels, threshold: int) -> dict[str, list[str]]:
-    """Documents of each query that are relevant before the change and not after it, where there are any.
+    """Documents of each query that are relevant before the change and not after it. Queries without any are left out.
 
-    A document that nobody graded after the change has not changed.
+    A document without a grade after the change counts as unchanged.
     """
     changed = {
         query: sorted(
@@ -52,7 +52,7 @@ def find_changed(before: Qrels, after: Qrels, threshold: int) -> dict[str, list[
 
 
 def score_instructions(before: Order, after: Order, changed: Mapping[str, Sequence[str]]) -> InstructionScore | None:
-    """p-MRR of the orders before and after instructions changed; None where no query has both."""
+    """p-MRR of the orders before and after instructions changed. None if no query is in both orders."""
     scored = [query for query in changed if before.get(query) and after.get(query)]
     if not scored:
         return None
@@ -68,12 +68,12 @@ def score_instructions(before: Order, after: Order, changed: Mapping[str, Sequen
 
 
 def _find_rank(doc_ids: Sequence[str], doc_id: str) -> int:
-    """The rank from 1; one past the last where the document is not there."""
+    """The rank, from 1. A document that is not in the list gets the rank after the last."""
     return doc_ids.index(doc_id) + 1 if doc_id in doc_ids else len(doc_ids) + 1
 
 
 def _score_document(before: int, after: int) -> float:
-    """Between -1 and 1: above 0 where a document that became irrelevant fell."""
+    """Between -1 and 1. It is above 0 if a document that became irrelevant fell."""
     return after / before - 1 if before >= after else 1 - before / after
 
 

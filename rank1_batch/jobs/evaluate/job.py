@@ -1,4 +1,4 @@
-"""The job: read what was asked for, measure it, and put the report where it is wanted."""
+"""The job: read the orders and the grades, measure, and write the report."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def run_evaluation(config: EvaluateConfig) -> Evaluation:
-    """Read and measure; put the report if a place for it is given."""
+    """Read and measure. Writes the report if `report.path` is given."""
     found = _evaluate(config, *_read(config))
     if config.report.path is not None:
         store = open_store(config.report.path)
@@ -35,9 +35,9 @@ def run_evaluation(config: EvaluateConfig) -> Evaluation:
 
 
 def _read(config: EvaluateConfig) -> tuple[Ranking, Order | None, Qrels, tuple[Order, Qrels] | None]:
-    """The order, the first stage's, the grades, and what they became when instructions changed.
+    """The order, the first stage's order, the grades, and the order and grades after instructions changed.
 
-    Raises SettingsError with what is wrong with any of them.
+    Raises SettingsError that lists what is wrong with any of them.
     """
     problems: list[str] = []
     attempt, read_order = _Attempt(problems), partial(read_ranking, form=config.run_format)
@@ -56,7 +56,7 @@ def _read(config: EvaluateConfig) -> tuple[Ranking, Order | None, Qrels, tuple[O
 
 
 class _Attempt:
-    """Reads what a setting names, if it names anything; what is wrong with it goes to `problems`."""
+    """Reads what a setting names, if it is set. Errors are added to `problems`."""
 
     def __init__(self, problems: list[str]) -> None:
         self._problems = problems
@@ -108,7 +108,7 @@ def _evaluate(
 def _score_instructions(
     order: Order, qrels: Qrels, after: tuple[Order, Qrels] | None, threshold: int
 ) -> InstructionScore | None:
-    """p-MRR, where there are orders before and after the instructions changed."""
+    """p-MRR, if there are orders from before and after the instructions changed."""
     if after is not None:
         return score_instructions(order, after[0], find_changed(qrels, after[1], threshold))
     orders, grades = split_forms(order), split_forms(qrels)

@@ -1,6 +1,6 @@
-"""Measures of an order by people's grades, query by query. ir-measures computes them.
+"""Measures an order by people's grades, query by query, with ir-measures.
 
-Knows nothing about files: an order is the doc_ids of each query from the best.
+Knows nothing about files. An order holds the doc_ids of each query, best first.
 """
 
 import re
@@ -12,10 +12,10 @@ import ir_measures
 from rank1_batch.errors import SettingsError
 
 Order = Mapping[str, Sequence[str]]
-"""The doc_ids of each query, from the best; each once."""
+"""The doc_ids of each query, best first, without repeats."""
 
 Qrels = Mapping[str, Mapping[str, int]]
-"""The relevance of each document that was graded, by query."""
+"""The relevance of each graded document, by query."""
 
 Values = dict[str, dict[str, float]]
 """A value for each query, by the name of the measure."""
@@ -24,12 +24,12 @@ TOP = 10
 
 
 def check_measures(names: Sequence[str]) -> list[str]:
-    """What is wrong with the names of measures, one sentence each; empty where ir-measures can compute all."""
+    """What is wrong with the names of measures, one sentence each. Empty if ir-measures can compute all of them."""
     return [problem for name in names if (problem := _check_measure(name))]
 
 
 def parse_measures(names: Sequence[str]) -> list[Any]:
-    """The measures of ir-measures with these names, each once. Raises SettingsError with all that are none."""
+    """The measures of ir-measures with these names, each once. Raises SettingsError that lists all unknown names."""
     problems = check_measures(names)
     if problems:
         raise SettingsError(problems)
@@ -37,10 +37,11 @@ def parse_measures(names: Sequence[str]) -> list[Any]:
 
 
 def measure_order(order: Order, qrels: Qrels, measures: Sequence[Any]) -> Values:
-    """The value of each measure for every query of `qrels`; 0 for one that the order does not have.
+    """The value of each measure for every query of `qrels`. A query that the order does not have gets 0.
 
-    Places are handed on as scores, and numbers as ids: those behind ir-measures break ties in
-    different ways, and some write files of which blanks in ids, or ids that are no numbers, are no part.
+    ir-measures gets places instead of scores, because its libraries break ties in different ways.
+    It gets numbers instead of ids, because some of its libraries write files that allow no blanks in
+    ids, or only numbers.
     """
     run, grades = {}, {}
     queries = {str(number): query for number, query in enumerate(qrels)}
@@ -57,7 +58,7 @@ def measure_order(order: Order, qrels: Qrels, measures: Sequence[Any]) -> Values
 
 
 def aggregate(measure: Any, values: Mapping[str, float]) -> float:
-    """One number for all queries: the mean, but for measures that count, whose sum it is."""
+    """One number for all queries: the mean, or the sum for measures that count."""
     total = measure.aggregator()
     for value in values.values():
         total.add(value)
@@ -65,7 +66,7 @@ def aggregate(measure: Any, values: Mapping[str, float]) -> float:
 
 
 def share_unjudged(order: Order, qrels: Qrels, depth: int = TOP) -> float | None:
-    """The share of candidates in the first `depth` places that nobody graded; None where there are none."""
+    """The share of candidates in the first `depth` places that nobody graded. None if there are no candidates."""
     top = [doc_id in grades for query, grades in qrels.items() for doc_id in order.get(query, ())[:depth]]
     return 1 - sum(top) / len(top) if top else None
 
@@ -75,7 +76,7 @@ def _check_measure(name: str) -> str | None:
         measure = ir_measures.parse_measure(name)
         supported = ir_measures.DefaultPipeline.supports(measure)
     except (NameError, ValueError, TypeError, AssertionError) as error:  # what its parser and its checks raise
-        # A parameter that is not given is an object without a name.
+        # ir-measures shows a missing parameter as a bare object.
         reason = re.sub(r"=<object object at \w+>", " is not given", str(error))
-        return f"measures: {name!r} is no measure of ir-measures ({reason}); such are nDCG@10, AP, RR@10, AP(rel=2)"
-    return None if supported else f"measures: {name!r}: nothing that is installed computes it"
+        return f"measures: {name!r} is unknown to ir-measures ({reason}); examples: nDCG@10, AP, RR@10, AP(rel=2)"
+    return None if supported else f"measures: {name!r} cannot be computed by any installed package"

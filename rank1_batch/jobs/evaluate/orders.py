@@ -1,4 +1,4 @@
-"""The order of candidates out of run files and out of what `jobs.rerank` wrote, here or in a store."""
+"""Reads the order of candidates from run files, or from an output of `jobs.rerank`, on disk or in a store."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -18,18 +18,18 @@ from rank1_batch.storage.parquet import read_tables
 from rank1_batch.storage.store import Store, list_files, open_store, stat_file
 
 Lists = dict[str, list[str]]
-"""The doc_ids of each query, from the best; each once."""
+"""The doc_ids of each query, best first, without repeats."""
 
 ORDER_SCHEMA = pa.schema({QUERY_ID: pa.string(), DOC_ID: pa.string(), RANK: pa.int64(), SCORE: pa.float64()})
 
 OWN_RANK = {RANK: RANK}
-"""A Parquet file's `first_stage_rank` is not the rank of what is measured here."""
+"""Only a column `rank` counts as the rank. A Parquet file's `first_stage_rank` is the rank in another order."""
 
 
 class Ranking(NamedTuple):
-    """An order, the one before it where that is known, and the job's output where it came from one.
+    """An order, the first stage's order if it is known, and the job's output if the order came from one.
 
-    `duplicates` counts candidates that were there twice.
+    `duplicates` counts repeated candidates.
     """
 
     order: Lists
@@ -41,8 +41,8 @@ class Ranking(NamedTuple):
 def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Ranking:
     """The order that a setting names: a job's output folder, or run files.
 
-    Raises SettingsError where there is no such thing or nothing in it, BadFileError with file and
-    line of what cannot be read.
+    Raises SettingsError if it does not exist or is empty. Raises BadFileError, with file and line, if
+    it cannot be read.
     """
     paths = check_paths(setting, value)
     output = open_store(paths[0])
@@ -53,22 +53,22 @@ def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Rankin
         order = order_candidates(rows, RANK, SCORE)
         ranking = Ranking(order, duplicates=len(rows) - _count(order))
     if not ranking.order:
-        raise SettingsError([f"{setting}: {', '.join(paths)}: there are no candidates in it"])
+        raise SettingsError([f"{setting}: {', '.join(paths)} has no candidates"])
     return ranking
 
 
 def read_labels(output: Store) -> Iterator[tuple[str, str, bool | None]]:
-    """query_id, doc_id and label of every judged row of a job's output; None where the row failed."""
+    """query_id, doc_id and label of every judged row of a job's output. The label is None if the row failed."""
     paths = [judgments_path(unit_id) for unit_id in sorted(committed_units(output))]
     for table in read_tables(output, paths, [QUERY_ID, DOC_ID, LABEL]):
         yield from zip(*(table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL)), strict=True)
 
 
 def order_candidates(rows: pa.Table, rank: str, score: str) -> Lists:
-    """The doc_ids of each query: by rank where there is one, then by score, as trec_eval orders them.
+    """The doc_ids of each query: by rank if there is one, then by score, as trec_eval orders them.
 
-    trec_eval reads scores as 32-bit floats, and breaks ties by doc_id, from the last. A doc_id that
-    is there twice keeps its better place.
+    trec_eval reads scores as 32-bit floats, and breaks ties by doc_id in descending order. A repeated
+    doc_id keeps its best place.
     """
     keys = [QUERY_ID, RANK, SCORE, DOC_ID]
     found = pa.table([rows[QUERY_ID], rows[rank], pc.cast(rows[score], pa.float32(), safe=False), rows[DOC_ID]], keys)
@@ -81,7 +81,7 @@ def order_candidates(rows: pa.Table, rank: str, score: str) -> Lists:
 
 
 def _read_files(setting: str, value: Any, form: RunFormat) -> Iterator[pa.RecordBatch]:
-    """All candidates of run files. A TREC run's ranks are left out, as trec_eval never looks at them."""
+    """All candidates of run files. The ranks of a TREC run are ignored, as in trec_eval."""
     broken = BrokenLines()
     for source in find_file_sources(setting, value):
         found = _find_form(setting, source.file.path, form)
@@ -100,11 +100,11 @@ def _find_form(setting: str, path: str, form: RunFormat) -> RunFormat:
 
 
 def _read_output(setting: str, output: Store) -> Ranking:
-    """What a job ranked, by its ranks: rows that failed stand last, in first-stage order."""
+    """A job's ranking, by its ranks. Failed rows stand last, in first-stage order."""
     paths = [file.path for file in list_files(output, RANKING_FOLDER) if file.path.endswith(".parquet")]
     if not paths:
         raise SettingsError(
-            [f"{setting}: {output.url} has no {RANKING_FOLDER}/ yet: run its jobs.rerank again to its end"]
+            [f"{setting}: {output.url} has no {RANKING_FOLDER}/ yet; run the same jobs.rerank command to finish it"]
         )
     columns = [QUERY_ID, DOC_ID, RANK, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
     rows = pa.concat_tables(read_tables(output, paths, columns))

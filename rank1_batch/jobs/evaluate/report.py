@@ -1,4 +1,4 @@
-"""An evaluation for people and for machines: tables of at most 80 columns, JSON, and a row a query."""
+"""Shows an evaluation: tables of at most 80 columns for people; JSON and one row for each query for machines."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -18,11 +18,11 @@ TEST = "two-sided paired t-test over queries"
 QUERIES_TOLD = 3
 
 SMALLEST_P = 1e-4
-"""Below it, a p-value is only said to be so."""
+"""A smaller p-value is shown as `<.0001`."""
 
 
 class Queries(NamedTuple):
-    """How many queries there were. `missing` have grades and no candidates, `without_grades` the other way round."""
+    """How many queries there were. `missing`: grades but no candidates. `without_grades`: candidates but no grades."""
 
     measured: int
     missing: int
@@ -31,7 +31,7 @@ class Queries(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """All that was found. `ours` and `first` have a value for each measured query."""
+    """All results. `ours` and `first` have a value for each measured query."""
 
     comparisons: Mapping[str, Comparison]
     ours: Values
@@ -45,7 +45,7 @@ class Evaluation(NamedTuple):
 
 
 def build_json(found: Evaluation) -> dict[str, Any]:
-    """What `evaluation.json` says."""
+    """The content of `evaluation.json`."""
     agreement = found.agreement
     shares = {name: getattr(agreement, name) for name in ("precision", "recall", "kappa")} if agreement else {}
     return {
@@ -62,7 +62,7 @@ def build_json(found: Evaluation) -> dict[str, Any]:
 
 
 def build_per_query(found: Evaluation) -> pa.Table:
-    """A row for each measure and query: the value, the first stage's, and the difference; null without one."""
+    """A row for each measure and query: value, first stage's value, difference. The last two are null without one."""
     rows: dict[str, list[Any]] = {QUERY_ID: [], "measure": [], "value": [], "first_stage": [], "difference": []}
     for measure, values in found.ours.items():
         first = found.first[measure] if found.first else {}
@@ -76,7 +76,7 @@ def build_per_query(found: Evaluation) -> pa.Table:
 
 
 def build_table(found: Evaluation) -> Table:
-    """The measures, the first stage beside ours where there is one."""
+    """The table of measures. If there is a first stage, its values stand beside ours."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
     names = ("first stage", "this", "difference", "p", "gained", "lost") if found.first else ("value",)
@@ -88,18 +88,18 @@ def build_table(found: Evaluation) -> Table:
 
 
 def build_lines(found: Evaluation) -> Iterator[tuple[str, str]]:
-    """Names and values of what stands below the measures."""
+    """Names and values for the lines below the table."""
     queries = found.queries
     missing = "counted as 0" if queries.missing_count_as_zero else "left out"
     told = f"{queries.measured} measured; {queries.missing} without candidates ({missing})"
     yield "queries", f"{told}; {queries.without_grades} without grades"
     if found.first:
-        yield "p", f"{TEST}; - where none can be made"
+        yield "p", f"{TEST}; - if it cannot be computed"
         yield from _gains(found)
     if found.unjudged_in_top is not None:
         yield "unjudged", f"{found.unjudged_in_top:.1%} of the top {TOP}"
     if found.duplicates:
-        yield "duplicates", f"{found.duplicates} candidates were there twice; the better place counts"
+        yield "duplicates", f"{found.duplicates} candidates are repeated; their best place counts"
     if found.agreement:
         yield from _agreement_lines(found.agreement, found.relevance_threshold)
     if found.instructions:
@@ -119,7 +119,7 @@ def _cells(one: Comparison) -> list[str]:
 
 
 def _gains(found: Evaluation) -> Iterator[tuple[str, str]]:
-    """The queries that gained and lost the most by the first measure."""
+    """The queries that gained and lost the most, by the first measure."""
     measure = next(iter(found.ours))
     differences = subtract(found.ours[measure], found.first[measure]) if found.first else {}
     ordered = sorted(differences.items(), key=lambda item: (item[1], item[0]))
@@ -133,7 +133,7 @@ def _gains(found: Evaluation) -> Iterator[tuple[str, str]]:
 def _agreement_lines(agreement: Agreement, threshold: int) -> Iterator[tuple[str, str]]:
     shares = (("precision", agreement.precision), ("recall", agreement.recall), ("kappa", agreement.kappa))
     told = ", ".join(f"{name} {'-' if share is None else f'{share:.3f}'}" for name, share in shares)
-    yield "labels", f"{told} (relevant from {threshold} on)"
+    yield "labels", f"{told} (relevant: grade >= {threshold})"
     yield (
         "",
         (
@@ -141,7 +141,7 @@ def _agreement_lines(agreement: Agreement, threshold: int) -> Iterator[tuple[str
             f"false: {agreement.relevance_only} relevant, {agreement.neither} not"
         ),
     )
-    yield "", f"{agreement.unjudged} without a grade, {agreement.unlabelled} without a label are left out"
+    yield "", f"left out: {agreement.unjudged} without a grade, {agreement.unlabelled} without a label"
 
 
 def _instruction_line(score: InstructionScore) -> str:

@@ -1,4 +1,4 @@
-"""The settings of `jobs.evaluate`, and what is checked before anything is read."""
+"""The settings of `jobs.evaluate`, and the checks made before anything is read."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class MeasuredConfig:
 
 @dataclass
 class ChangedConfig:
-    """The run and the grades after the instructions changed, for p-MRR; query ids as before."""
+    """The run and the grades after the instructions changed, for p-MRR. The query ids must be the same."""
 
     run: Any = setting("the run then; query ids as before, or with -changed", None)
     qrels: Any = setting("the grades then", None)
@@ -39,9 +39,9 @@ class ReportConfig:
 class EvaluateConfig:
     """All settings of `jobs.evaluate`.
 
-    `run`, `first_stage` and `changed.run` are run files or a job's output; `output.path` is such an
-    output as well. `missing_queries`: whether queries that have grades and no candidates count 0, or
-    are left out.
+    `run`, `first_stage` and `changed.run` are run files or a job's output. `output.path` is also a
+    job's output. `missing_queries` decides whether queries with grades but no candidates count as 0
+    (`zero`) or are left out (`leave_out`).
     """
 
     run: Any = setting("a run (TREC, TSV, score.json, Parquet; also .gz, .zst), or several", None)
@@ -58,17 +58,17 @@ class EvaluateConfig:
 
 
 def check_config(config: EvaluateConfig) -> list[str]:
-    """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    """What is wrong with the settings, one sentence for each problem. Empty if they are right."""
     from rank1_batch.collection.sources import RunFormat
     from rank1_batch.jobs.evaluate.measures import check_measures
 
     problems = check_measures(config.measures)
     if not config.measures:
-        problems.append("measures is empty: type for example measures=[nDCG@10,AP]")
+        problems.append("measures is empty; name at least one, as in measures=[nDCG@10,AP]")
     if (config.run is None) == (config.output.path is None):
         problems.append("give either run=… (a run file) or output.path=… (what jobs.rerank wrote)")
     if (config.changed.run is None) != (config.changed.qrels is None):
-        problems.append("changed.run and changed.qrels belong together: p-MRR needs both")
+        problems.append("changed.run and changed.qrels must be given together: p-MRR needs both")
     for name, known in (("missing_queries", MISSING_QUERIES), ("format", OUTPUT_FORMATS), ("run_format", [*RunFormat])):
         if getattr(config, name) not in known:
             problems.append(f"{name} is {getattr(config, name)!r}, but must be one of {', '.join(known)}")
@@ -76,7 +76,7 @@ def check_config(config: EvaluateConfig) -> list[str]:
 
 
 def ranking_source(config: EvaluateConfig) -> tuple[str, Any]:
-    """The setting that names the order to be measured, and its value."""
+    """The setting that names the order to measure, and its value."""
     return ("run", config.run) if config.run is not None else ("output.path", config.output.path)
 
 

@@ -1,1 +1,1 @@
-"""From a first-stage run, queries and a corpus to the pair shards that `jobs.rerank` reads."""
+"""Turns a first-stage run, queries and a corpus into the pair shards that `jobs.rerank` reads."""

@@ -1,4 +1,4 @@
-"""The preparation from end to end: sources, join, problems, shards. Nothing is written before all was read."""
+"""The preparation from start to end: sources, join, problems, shards. All is read before anything is written."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -35,13 +35,13 @@ PROBLEMS_PATH = "_prepare/problems.parquet"
 PREPARE = Owner("jobs.prepare", "output.path", "_prepare/job.json")
 
 JOIN_RULES_VERSION = 1
-"""Counts up when the same sources and settings would give other shards than before."""
+"""Raised by one when the same sources and settings would give other shards than before."""
 
 PROBLEMS_TOLD = 10
 
 
 class Sources(NamedTuple):
-    """What the settings name."""
+    """The sources that the settings name."""
 
     run: list[Source]
     queries: list[Source]
@@ -50,7 +50,7 @@ class Sources(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What `summary.json` says, and whether it said so before."""
+    """The content of `summary.json`. `nothing_to_do`: it was written by an earlier run."""
 
     summary: dict[str, Any]
     url: str
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
-    """Write the shards of all candidates that have their texts, and the list of what is wrong with others."""
+    """Write the shards of all candidates that have their texts, and a list of problems with the others."""
     sources = find_all_sources(config)
     output = open_store(config.output.path)
     first_stage = {"run": [hash_source(source) for source in sources.run], "depth": config.depth}
@@ -72,7 +72,7 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         passages_read = load_all(join, sources, config, console)
         found, problems = join.count(), join.find_problems()
         check_found(found, problems, config)
-        # The first thing that is written: nothing that can be checked beforehand is wrong.
+        # This is the first write. Everything that can be checked before has been checked.
         write_claim(output, PREPARE, record)
         shards = cut_shards(join.stream_pairs(keep=config.on_problem == OnProblem.KEEP), config.output.shard_rows)
         told = write_shards(output, shards, first_stage)
@@ -89,7 +89,7 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
 
 
 def find_all_sources(config: PrepareConfig) -> Sources:
-    """What the settings name. Raises SettingsError with everything that is not there or cannot be read."""
+    """The sources that the settings name. Raises SettingsError that lists all that are missing or unreadable."""
     problems: list[str] = []
     found: dict[str, list[Source]] = {}
     for name in Sources._fields:
@@ -107,7 +107,7 @@ def find_all_sources(config: PrepareConfig) -> Sources:
 
 
 def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[str, Any]) -> dict[str, Any]:
-    """What shapes the shards: settings and sources, readable and comparable."""
+    """Everything that affects the shards (settings and sources), in a form that people and code can compare."""
     texts = {name: getattr(sources, name) for name in ("queries", "corpus", "instructions")}
     record = {
         "rules": JOIN_RULES_VERSION,
@@ -119,15 +119,15 @@ def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[s
 
 
 def check_sources_apart(output: Store, sources: Sources) -> None:
-    """Raises SettingsError where a source lies in the output."""
+    """Raises SettingsError if a source lies in the output folder."""
     inside = f"{output.root}/"
     for source in (source for found in sources for source in found):
         if isinstance(source, FileSource) and source.store.locate(source.file.path).startswith(inside):
-            raise SettingsError([f"{source.where} lies in output.path: choose another place for the shards"])
+            raise SettingsError([f"{source.where} lies in output.path; choose another output.path for the shards"])
 
 
 def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> int:
-    """Read every source once, the corpus last; the number of its passages. Raises BadFileError for broken lines."""
+    """Read every source once, the corpus last. Returns its number of passages. Raises BadFileError for broken lines."""
     broken = BrokenLines()
     run = read_run(sources.run, RunFormat(config.run_format), config.run_columns, broken)
     join.load_run(run, config.depth)
@@ -141,7 +141,7 @@ def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Conso
 
 
 def write_shards(output: Store, shards: Iterable[pa.Table], first_stage: Mapping[str, Any]) -> dict[str, Any]:
-    """Put all shards; how many there were, and how many pairs."""
+    """Write all shards. Returns the numbers of shards and pairs."""
     pairs = number = 0
     for number, shard in enumerate(shards, 1):
         write_shard(output, number - 1, shard, first_stage)
@@ -150,22 +150,22 @@ def write_shards(output: Store, shards: Iterable[pa.Table], first_stage: Mapping
 
 
 def count_problems(problems: pa.Table) -> dict[str, int]:
-    """How many problems there are of each kind; they come in the order of their kinds."""
+    """The number of problems of each kind, in the order of the kinds."""
     return {str(row["values"]): int(row["counts"]) for row in pc.value_counts(problems["kind"]).to_pylist()}
 
 
 def check_found(found: Joined, problems: pa.Table, config: PrepareConfig) -> None:
-    """Raises SettingsError where nothing would come of it, or where problems are to be an error."""
+    """Raises SettingsError if there is nothing to write, or if there are problems and `on_problem` is `fail`."""
     if not found.candidates:
-        raise SettingsError(["run: it holds no candidates"])
+        raise SettingsError(["run: it has no candidates"])
     if problems.num_rows and (config.on_problem == OnProblem.FAIL or not found.pairs):
         counts = ", ".join(f"{count} {kind}" for kind, count in count_problems(problems).items())
         first = [_tell(row) for row in problems.slice(0, PROBLEMS_TOLD).to_pylist()]
         more = [f"… {problems.num_rows} in all"] if problems.num_rows > len(first) else []
         hint = (
-            "on_problem=leave_out leaves such pairs out and lists them; on_problem=keep makes them rows with an error"
+            "on_problem=leave_out leaves these pairs out and lists them; on_problem=keep makes them rows with an error"
             if found.pairs
-            else "no candidate has the texts of both its query and its passage: are these the run's queries and corpus?"
+            else "no candidate has texts for both query and passage; check that queries and corpus belong to this run"
         )
         raise SettingsError([counts, *first, *more, hint])
 
@@ -176,7 +176,7 @@ def _tell(problem: Mapping[str, Any]) -> str:
 
 
 class _Counted:
-    """Batches that pass, counted, with their number on the terminal."""
+    """Passes batches on, counts their rows, and shows the count on the terminal."""
 
     def __init__(self, batches: Iterable[pa.RecordBatch], console: Console) -> None:
         self.rows = 0

@@ -1,13 +1,13 @@
-"""Run, queries and corpus brought together in bounded memory, by DuckDB in the driver's process.
+"""Joins run, queries and corpus in bounded memory, with DuckDB in the driver's process.
 
-A run is far smaller than the corpus it was made from, so the corpus is never kept: it streams by
-once, and a semi join against the candidates' doc_ids lets the few passages through that are needed.
-They stand in a file on the scratch disk, and what a sort or join cannot hold in memory goes there too.
+A run is far smaller than its corpus, so the corpus is never stored. It is read once, and a semi join
+with the candidates' doc_ids keeps the few passages that are needed. Those are stored in a file on the
+scratch disk. Sorts and joins also use that disk for data that does not fit in memory.
 
-Why not Ray Data: its join shuffles both sides whole through the object store, here some 10^8
-passages for the sake of 10^5 candidates, and a filter by broadcast would have to be written by hand.
-Why our own readers and not DuckDB's: they say which line of which file is broken, and reach the
-stores with the credentials that everything else here uses.
+Why not Ray Data: its join shuffles both sides through the object store. Here that would be some 10^8
+passages for 10^5 candidates. A broadcast filter would have to be written by hand.
+Why not DuckDB's readers: this package's readers say which line of which file is broken. They also use
+the same credentials for stores as the rest of the package.
 """
 
 import contextlib
@@ -25,8 +25,8 @@ from rank1_batch.errors import Rank1BatchError, SettingsError, StorageError
 
 OUTPUT_ROWS = 8192
 
-# The right side of a join is the one that is held, always the smaller: DuckDB, left to choose, takes
-# a stream of unknown length for one row and would hold the corpus.
+# DuckDB holds the right side of a join in memory. Here the right side is always the smaller one. DuckDB's own
+# choice would hold the corpus, because it counts a stream of unknown length as one row.
 SETTINGS = "SET disabled_optimizers = 'join_order,build_side_probe_side'"
 
 CUT_RUN = """
@@ -77,7 +77,7 @@ COUNTS = (
     "SELECT count(*) FROM doc_ids",
     "SELECT count(*) FROM passages",
 )
-"""The fields of Joined."""
+"""The queries that give the fields of Joined, in order."""
 
 PROBLEM_SCHEMA = pa.schema(
     [("kind", pa.string()), ("query_id", pa.string()), ("doc_id", pa.string()), ("count", pa.int64())]
@@ -87,9 +87,9 @@ NO_DEPTH = 2**62
 
 
 class Joined(NamedTuple):
-    """What there was. `queries` and `candidates` are the run's, cut to the depth, each candidate once.
+    """What was found. `queries` and `candidates` count the run cut to the depth, each candidate once.
 
-    `pairs` counts candidates whose query and passage have text.
+    `pairs` counts candidates whose query and passage both have text.
     """
 
     run_lines: int
@@ -102,45 +102,45 @@ class Joined(NamedTuple):
 
 
 class Join:
-    """The tables of one preparation: load the run, then the texts, then ask."""
+    """The tables of one preparation. Load the run first, then the texts, then ask for results."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
     def load_run(self, batches: Iterable[pa.RecordBatch], depth: int | None) -> None:
-        """Take the candidates, of RUN_SCHEMA: the best copy of each, and of each query the best `depth`.
+        """Load the candidates (RUN_SCHEMA). Keeps the best copy of each, and the best `depth` of each query.
 
-        The order is score descending, then the run's own rank, then doc_id ascending. (trec_eval
-        does not look at ranks, and breaks ties by doc_id descending.)
+        The order is score descending, then the run's rank, then doc_id ascending. (trec_eval ignores
+        ranks, and breaks ties by doc_id descending.)
         """
         self._load("run", RUN_SCHEMA, batches)
         self._execute(CUT_RUN, {"depth": depth or NO_DEPTH})
 
     def load_queries(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Take those queries, of TEXT_SCHEMA, that the run names."""
+        """Load the queries (TEXT_SCHEMA) that the run names."""
         self._load("queries", TEXT_SCHEMA, batches, "query_ids")
 
     def load_instructions(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Take the instructions of those queries; they go before an instruction that came with a query."""
+        """Load the instructions of these queries. They replace an instruction that came with a query."""
         self._load("instructions", TEXT_SCHEMA, batches, "query_ids")
 
     def load_passages(self, batches: Iterable[pa.RecordBatch]) -> None:
-        """Take those passages, of TEXT_SCHEMA, that the run names."""
+        """Load the passages (TEXT_SCHEMA) that the run names."""
         self._load("passages", TEXT_SCHEMA, batches, "doc_ids")
 
     def count(self) -> Joined:
-        """What there was."""
+        """The counts of what was found."""
         return Joined(*map(self._value, COUNTS))
 
     def find_problems(self) -> pa.Table:
-        """What is wrong with which query or candidate, of PROBLEM_SCHEMA, in order.
+        """The problems of queries and candidates (PROBLEM_SCHEMA), sorted.
 
-        `count` is how many copies were too many, or how many candidates the query has.
+        `count` is the number of extra copies, or the number of candidates that the query has.
         """
         return self._ask(PROBLEMS, {}).read_all().cast(PROBLEM_SCHEMA)
 
     def stream_pairs(self, *, keep: bool) -> Iterator[pa.RecordBatch]:
-        """The pairs by query_id and first-stage rank; those without text, too, where they are to be kept."""
+        """The pairs, sorted by query_id and first-stage rank. With `keep` also those without text."""
         reader = self._ask(PAIRS, {"keep": keep})
         while True:
             with _engine_errors():
@@ -179,11 +179,11 @@ class Join:
 
 @contextlib.contextmanager
 def open_join(memory_gb: float, scratch: str | None) -> Iterator[Join]:
-    """An empty join that holds at most so much in memory; its files are gone afterwards."""
+    """An empty join that uses at most `memory_gb` of memory. Its files are deleted at the end."""
     try:
         folder = tempfile.TemporaryDirectory(prefix="rank1_batch-", dir=scratch and Path(scratch).expanduser())
     except OSError as error:
-        raise SettingsError([f"scratch: {scratch}: no folder to write into ({error.strerror})"]) from error
+        raise SettingsError([f"scratch: cannot write into the folder {scratch} ({error.strerror})"]) from error
     with folder as path, duckdb.connect(str(Path(path) / "join.duckdb")) as connection:
         connection.execute(f"SET memory_limit = '{round(memory_gb * 1000)}MB'")
         connection.execute(SETTINGS)
@@ -191,7 +191,7 @@ def open_join(memory_gb: float, scratch: str | None) -> Iterator[Join]:
 
 
 def _guard(batches: Iterable[pa.RecordBatch], failures: list[Rank1BatchError]) -> Iterator[pa.RecordBatch]:
-    """The batches up to an error of ours, which is kept: DuckDB would make a text of it."""
+    """The batches up to an error of this package. The error is stored, since DuckDB would turn it into text."""
     try:
         yield from batches
     except Rank1BatchError as error:
@@ -200,12 +200,12 @@ def _guard(batches: Iterable[pa.RecordBatch], failures: list[Rank1BatchError]) -
 
 @contextlib.contextmanager
 def _engine_errors() -> Iterator[None]:
-    """Turns what DuckDB raises for want of memory or disk into our errors."""
+    """Turns DuckDB's errors about memory or disk into this package's errors."""
     try:
         yield
     except duckdb.OutOfMemoryException as error:
         raise SettingsError(
-            [f"the join does not fit: raise memory_gb, or give more room in scratch ({error})"]
+            [f"the join does not fit; raise memory_gb, or choose a scratch folder with more space ({error})"]
         ) from error
     except (duckdb.IOException, OSError) as error:
-        raise StorageError(f"the join's scratch disk: {error}") from error
+        raise StorageError(f"the join's scratch disk failed: {error}") from error

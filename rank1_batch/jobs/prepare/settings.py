@@ -1,4 +1,4 @@
-"""The settings of `jobs.prepare`, and what is checked before anything is read."""
+"""The settings of `jobs.prepare`, and the checks made before anything is read."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from rank1_batch.columns import DOC_ID, INSTRUCTION, PASSAGE, QUERY, QUERY_ID, R
 
 
 class OnProblem(StrEnum):
-    """What happens to a pair without text: left out, kept (the judge makes it an error row), or the end."""
+    """What happens to a pair without text: it is left out, kept (the judge gives it an error), or ends the job."""
 
     LEAVE_OUT = "leave_out"
     KEEP = "keep"
@@ -20,7 +20,7 @@ class OnProblem(StrEnum):
 
 @dataclass
 class ShardsConfig:
-    """Where shards go, and about how many pairs one of them has; a query is never cut."""
+    """Where shards are written, and about how many pairs each has. A query is never split."""
 
     path: str = setting("an empty folder, or the output of this same job")
     shard_rows: int = setting("pairs in a file, about; a query is never cut", 32_768)
@@ -28,10 +28,10 @@ class ShardsConfig:
 
 @dataclass
 class PrepareConfig:
-    """All settings of `jobs.prepare`. Sources are a path or a list: files, folders, globs, `ir_datasets:ID`.
+    """All settings of `jobs.prepare`. A source is a path or a list of paths: files, folders, globs, `ir_datasets:ID`.
 
-    `*_columns` map our name to a file's. `scratch` is a folder for what does not fit into
-    `memory_gb`; None is the system's.
+    `*_columns` map our name of a column to the file's. `scratch` is a folder for data that does not
+    fit into `memory_gb`. None means the system's temporary folder.
     """
 
     run: Any = setting("TREC, TSV, score.json or Parquet; also .gz, .bz2, .zst")
@@ -60,7 +60,7 @@ LEAST_MEMORY_GB = 0.25
 
 
 def check_config(config: PrepareConfig) -> list[str]:
-    """What is wrong with the settings, one sentence a problem; empty where nothing is."""
+    """What is wrong with the settings, one sentence for each problem. Empty if they are right."""
     from rank1_batch.collection.sources import RunFormat, list_paths
 
     problems = []
@@ -75,7 +75,7 @@ def check_config(config: PrepareConfig) -> list[str]:
 
 
 def shaping_settings(config: PrepareConfig) -> dict[str, Any]:
-    """The settings that can change what is in a shard, besides the sources themselves."""
+    """The settings, apart from the sources, that can change what is in a shard."""
     names = ("run_format", "depth", *SOURCE_COLUMNS, "on_problem")
     return {name: asdict(config)[name] for name in names} | {"shard_rows": config.output.shard_rows}
 
@@ -87,7 +87,7 @@ def _check_columns(config: PrepareConfig) -> list[str]:
         unknown = [key for key in mapping if key not in known]
         problems += [f"{name}.{key}: no such column; there are {', '.join(known)}" for key in unknown]
         twice = [column for column, times in Counter(mapping.values()).items() if times > 1]
-        problems += [f"{name}: {column} is given to two columns" for column in twice]
+        problems += [f"{name}: two columns are mapped to {column}; map each to its own" for column in twice]
     return problems
 
 

@@ -1,4 +1,4 @@
-"""Pairs cut into shards, and shards put: between queries, with the same bytes every time."""
+"""Cuts pairs into shards, always between two queries, and writes them with the same bytes every time."""
 
 import io
 import json
@@ -23,7 +23,7 @@ from rank1_batch.columns import (
 from rank1_batch.storage.store import Store, create_bytes, read_bytes, write_bytes
 
 ROW_GROUP_ROWS = 1024
-"""A unit reads the row groups that it lies in: small ones keep that near to what it needs."""
+"""A unit reads every row group that holds some of its rows. Small groups mean that it reads little else."""
 
 PAIR_SCHEMA = pa.schema(
     [
@@ -42,8 +42,8 @@ PAIR_SCHEMA = pa.schema(
 def cut_shards(batches: Iterable[pa.RecordBatch], shard_rows: int) -> Iterator[pa.Table]:
     """Tables of PAIR_SCHEMA of at most `shard_rows` rows, cut between two queries.
 
-    `batches` are sorted by query; how they are cut makes no difference. A query of more rows than
-    that gets a shard of its own.
+    `batches` must be sorted by query. Their sizes make no difference. A query of more than `shard_rows`
+    rows gets a shard of its own.
     """
     held = PAIR_SCHEMA.empty_table()
     for batch in batches:
@@ -61,12 +61,12 @@ def name_shard(number: int) -> str:
 
 
 def write_shard(store: Store, number: int, shard: pa.Table, first_stage: Mapping[str, Any]) -> None:
-    """Put a shard, with the run it came from in its metadata. One that is there already stays as it is."""
+    """Write a shard, with the run it came from in its metadata. An equal shard that exists is not written again."""
     buffer = io.BytesIO()
     table = shard.replace_schema_metadata({FIRST_STAGE_KEY: json.dumps(first_stage, sort_keys=True)})
     pq.write_table(table, buffer, compression="zstd", row_group_size=ROW_GROUP_ROWS)
     data = buffer.getvalue()
-    # A job that judges it knows it by its time of change: what an interrupted run put is not put again.
+    # A job that judges the shard identifies it by its time of change. So a shard from an interrupted run stays.
     if not create_bytes(store, name_shard(number), data) and read_bytes(store, name_shard(number)) != data:
         write_bytes(store, name_shard(number), data)
 
@@ -79,9 +79,9 @@ def _cut_rest(held: pa.Table, shard_rows: int) -> Iterator[pa.Table]:
 
 
 def _find_end(held: pa.Table, shard_rows: int) -> int:
-    """Where a shard can end: the last end of a query within so many rows, else the first one after; 0 for none yet.
+    """Where a shard can end: the last end of a query within `shard_rows`, else the first one after; 0 if none yet.
 
-    The last query of `held` has no end yet: more of it may come.
+    The last query of `held` does not count, because more of its rows may come.
     """
     ends = pc.run_end_encode(held[QUERY_ID].combine_chunks()).run_ends.to_pylist()[:-1]
     within = [end for end in ends if end <= shard_rows]

@@ -93,7 +93,7 @@ def test_a_file_of_another_kind_is_not_read_to_its_end() -> None:
     broken = BrokenLines()
     for number in range(MOST_LINES - 1):
         broken.add("a.txt", f"line {number}", "bad")
-    with pytest.raises(BadFileError, match="not reading on"):
+    with pytest.raises(BadFileError, match="stopped reading"):
         broken.add("a.txt", "line 1000", "bad")
 
 

@@ -80,8 +80,8 @@ def test_comments_say_nothing_in_trec_evals_own_file_of_them() -> None:
     ("content", "problem"),
     [
         ("q 0 a 1\nq 0 b\n", "qrels.txt, line 2: 3 fields"),
-        ("q 0 a 1\nq 0 b high\n", "qrels.txt, line 2: the relevance is 'high'"),
-        ("q 0 a 1\n\nq 0 a 0\n", "qrels.txt, line 3: q/a is graded 1 before and 0 here"),
+        ("q 0 a 1\nq 0 b high\n", "qrels.txt, line 2: the relevance 'high' is not"),
+        ("q 0 a 1\n\nq 0 a 0\n", "qrels.txt, line 3: q/a has the grade 0 here, but 1 before"),
         ("query-id\tcorpus-id\tscore\nq\ta\n", "qrels.txt, line 2: 2 fields split by tabs"),
         (b"q 0 a 1\nq 0 \xff 1\n", "qrels.txt, line 2: "),
     ],
@@ -99,7 +99,7 @@ def test_a_broken_line_is_told_with_file_and_line(content: str | bytes, problem:
         ({"qid": ["a"], "docid": ["b"], "rel": ["1"]}, "column 'rel' is string, but must be whole numbers"),
         ({"qid": ["a"], "docid": ["b"], "rel": [0.5]}, "column 'rel'"),
         ({"qid": ["a", None], "docid": ["b", "c"], "rel": [1, 1]}, "row 2: the query_id is null"),
-        ({"qid": ["a", "a"], "docid": ["b", "b"], "rel": [1, 0]}, "a/b is graded 1 before and 0 here"),
+        ({"qid": ["a", "a"], "docid": ["b", "b"], "rel": [1, 0]}, "a/b has the grade 0 here, but 1 before"),
     ],
 )
 def test_what_is_wrong_with_a_parquet_file_is_told(
@@ -116,10 +116,10 @@ def test_what_is_not_there_or_empty_is_told_with_its_setting(tmp_path: Path) -> 
     empty = write(tmp_path / "empty", "# nothing\n")
     (tmp_path / "folder").mkdir()
     for value, problem in [
-        (empty, f"qrels: {empty}: there are no grades in it"),
+        (empty, f"qrels: {empty} has no grades"),
         (f"{tmp_path}/none", f"qrels: {tmp_path}/none: there is no such file, folder or bucket"),
-        (f"{tmp_path}/none*", f"qrels: {tmp_path}/none*: there is no file in it, or with such a name"),
-        (f"{tmp_path}/folder", f"qrels: {tmp_path}/folder: there is no file in it, or with such a name"),
+        (f"{tmp_path}/none*", f"qrels: {tmp_path}/none*: no file has this name, or the folder is empty"),
+        (f"{tmp_path}/folder", f"qrels: {tmp_path}/folder: no file has this name, or the folder is empty"),
         ([], "qrels must be a path or a list of paths"),
     ]:
         with pytest.raises(SettingsError) as caught:

@@ -67,25 +67,25 @@ def test_candidates_are_counted_over_all_files(tmp_path: Path) -> None:
 
 def test_a_run_with_broken_lines_is_told_line_by_line(tmp_path: Path) -> None:
     (tmp_path / "a.trec").write_text("1 Q0 d 1 2 t\n1 d 2\n1 Q0 e 2 high t\n")
-    with pytest.raises(BadFileError, match=r"a\.trec, line 2: 3 fields.*\n.*a\.trec, line 3: the score is 'high'"):
+    with pytest.raises(BadFileError, match=r"a\.trec, line 2: 3 fields.*\n.*a\.trec, line 3: the score 'high'"):
         read(tmp_path / "a.trec")
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"1": 2}', '{"1": {"d": "high"}}', '{"1": {"d": 1}'])
 def test_a_json_run_of_another_form_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "score.json").write_text(text)
-    with pytest.raises(BadFileError, match=r"score\.json: no run as \{query_id: \{doc_id: score\}\}"):
+    with pytest.raises(BadFileError, match=r"score\.json: not a run of the form \{query_id: \{doc_id: score\}\}"):
         read(tmp_path / "score.json")
 
 
 @pytest.mark.parametrize(
     ("columns", "reason"),
     [
-        ({"query_id": ["1"], "doc_id": ["d"]}, "neither a score nor a rank"),
+        ({"query_id": ["1"], "doc_id": ["d"]}, "no column for score or rank"),
         ({"query_id": ["1"], "score": [1.0]}, "no column for doc_id"),
         ({"query_id": ["1"], "doc_id": ["d"], "score": ["1"]}, "column 'score' is string, but must be numbers"),
         ({"query_id": ["1"], "doc_id": ["d"], "rank": [1.5]}, "column 'rank': .*truncated"),
-        ({"query_id": ["1"], "doc_id": ["d"], "score": [math.nan]}, "row 1: the score is no number"),
+        ({"query_id": ["1"], "doc_id": ["d"], "score": [math.nan]}, "row 1: the score is not a number"),
         ({"query_id": [None], "doc_id": ["d"], "score": [1.0]}, "row 1: the query_id is null or empty"),
     ],
 )

@@ -62,8 +62,8 @@ def test_all_paths_that_name_nothing_of_use_are_told_at_once(folder: Path) -> No
     told = error.value.problems
     assert [problem.split(str(folder))[1].split(":")[0] for problem in told[:2]] == ["/none.jsonl", "/README.md"]
     assert "the name must end in .jsonl" in told[1]
-    assert "holds no files that end in .jsonl" in told[2]
-    assert "no file has such a name" in told[3]
+    assert "has no files that end in .jsonl" in told[2]
+    assert "no file has this name" in told[3]
     assert len(told) == 4
 
 
@@ -98,7 +98,7 @@ def test_the_name_says_what_a_run_is(path: str, form: RunFormat) -> None:
 
 
 def test_what_a_third_column_means_is_never_guessed() -> None:
-    with pytest.raises(SettingsError, match=r"run.tsv.gz: only you know .* run_format=tsv_score"):
+    with pytest.raises(SettingsError, match=r"run.tsv.gz: its name does not say .* run_format=tsv_score"):
         find_run_format("run.tsv.gz", RunFormat.AUTO)
     assert find_run_format("run.tsv.gz", RunFormat.TSV_RANK) is RunFormat.TSV_RANK
 

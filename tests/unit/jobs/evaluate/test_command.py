@@ -48,14 +48,14 @@ def test_everything_is_shown_in_eighty_columns() -> None:
         "AP(rel=2)@1000       0.5000  0.5000     +0.0000       -       0     0",
         "",
         "queries      3 measured; 1 without candidates (counted as 0); 2 without grades",
-        "p            two-sided paired t-test over queries; - where none can be made",
+        "p            two-sided paired t-test over queries; - if it cannot be computed",
         "gained most  q1 +0.500 (nDCG@10)",
         "lost most    [q2] -0.250 (nDCG@10)",
         "unjudged     12.5% of the top 10",
-        "duplicates   3 candidates were there twice; the better place counts",
-        "labels       precision 0.800, recall 0.667, kappa 0.400 (relevant from 2 on)",
+        "duplicates   3 candidates are repeated; their best place counts",
+        "labels       precision 0.800, recall 0.667, kappa 0.400 (relevant: grade >= 2)",
         "             true: 20 relevant, 5 not; false: 10 relevant, 15 not",
-        "             7 without a grade, 3 without a label are left out",
+        "             left out: 7 without a grade, 3 without a label",
         "p-MRR        +7.25 over 20 queries, 300 documents changed; 1 queries left out",
     ]
 

@@ -137,7 +137,7 @@ def test_all_settings_that_cannot_work_are_told_at_once() -> None:
     assert all(problem.startswith(start) for problem, start in zip(problems, starts, strict=True))
     assert problems_of("run=a", "output.path=b", "qrels=q")[0].startswith("give either run=")
     assert problems_of("run=a", "qrels=q", "measures=[]") == [
-        "measures is empty: type for example measures=[nDCG@10,AP]"
+        "measures is empty; name at least one, as in measures=[nDCG@10,AP]"
     ]
 
 
@@ -147,7 +147,7 @@ def test_all_inputs_that_cannot_be_read_are_told_at_once(tmp_path: Path) -> None
     settings = [f"{name}={tmp_path}/{name}" for name in ("run", "qrels", "first_stage", "changed.run", "changed.qrels")]
     run, qrels, *others = problems_of(*settings)
     assert f"{tmp_path}/run, line 1: 3 fields" in run
-    assert qrels == f"qrels: {tmp_path}/qrels: there are no grades in it"
+    assert qrels == f"qrels: {tmp_path}/qrels has no grades"
     assert [problem.split(":")[0] for problem in others] == ["first_stage", "changed.run", "changed.qrels"]
 
 

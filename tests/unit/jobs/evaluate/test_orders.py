@@ -99,22 +99,22 @@ def test_an_output_without_first_stage_has_none(tmp_path: Path) -> None:
 
 def test_an_output_that_is_not_finished_is_told(tmp_path: Path) -> None:
     claim_output(open_store(str(tmp_path)), {})
-    with pytest.raises(SettingsError, match=r"output\.path: .* has no ranking/ yet: run its jobs\.rerank again"):
+    with pytest.raises(SettingsError, match=r"output\.path: .* has no ranking/ yet; run the same jobs\.rerank command"):
         read_ranking("output.path", str(tmp_path))
 
 
 def test_a_broken_line_is_told_with_file_and_line(tmp_path: Path) -> None:
     path = write(tmp_path / "run.txt", "q Q0 a 1 0.5 tag\nq Q0 b 2 high tag\n")
-    with pytest.raises(BadFileError, match=r"run\.txt, line 2: the score is 'high'"):
+    with pytest.raises(BadFileError, match=r"run\.txt, line 2: the score 'high'"):
         read_ranking("run", path)
 
 
 def test_what_is_not_there_or_empty_or_unclear_is_told_with_its_setting(tmp_path: Path) -> None:
     empty, unclear = write(tmp_path / "empty", "\n"), write(tmp_path / "run.tsv", "q\ta\t1\n")
     for value, problem in [
-        (empty, f"first_stage: {empty}: there are no candidates in it"),
+        (empty, f"first_stage: {empty} has no candidates"),
         (f"{tmp_path}/none", f"first_stage: {tmp_path}/none: there is no such file, folder or bucket"),
-        (unclear, "first_stage: run.tsv: only you know what its columns are"),
+        (unclear, "first_stage: run.tsv: its name does not say what its columns are"),
         ([], "first_stage must be a path or a list of paths"),
     ]:
         with pytest.raises(SettingsError) as caught:

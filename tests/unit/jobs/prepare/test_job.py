@@ -191,7 +191,7 @@ def test_a_run_of_another_corpus_is_an_error_whatever_problems_are(
 ) -> None:
     (source / "corpus.jsonl").write_text('{"_id": "MED-10", "text": "t"}\n')
     assert prepare(setting) == SettingsError.exit_code
-    assert "are these the run's queries and corpus?" in capfd.readouterr().err
+    assert "check that queries and corpus belong to this run" in capfd.readouterr().err
     assert not (tmp_path / "pairs").exists()
 
 
@@ -219,7 +219,7 @@ def test_a_broken_line_of_a_passage_that_nobody_needs_is_told_too(
 def test_an_empty_run_is_an_error(source: Path, prepare: Prepare, capfd: pytest.CaptureFixture[str]) -> None:
     (source / "run.trec").write_text("# nothing found\n")
     assert prepare() == SettingsError.exit_code
-    assert "run: it holds no candidates" in capfd.readouterr().err
+    assert "run: it has no candidates" in capfd.readouterr().err
 
 
 def test_instructions_come_from_a_file_of_their_own(source: Path, prepare: Prepare, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_data_set_of_ir_datasets_serves_as_all_three(tmp_path: Path) -> None:
         ("output.shard_rows=0", "output.shard_rows is 0"),
         ("memory_gb=0.1", "memory_gb is 0.1, but must be at least 0.25"),
         ("queries_columns.passage=body", "queries_columns.passage: no such column; there are query_id, query"),
-        ("corpus_columns={doc_id: a, passage: a}", "corpus_columns: a is given to two columns"),
+        ("corpus_columns={doc_id: a, passage: a}", "corpus_columns: two columns are mapped to a; map each to its own"),
         ("corpus=[]", "corpus must be a path or a list of paths"),
         ("run_format=csv", "run_format"),
         ("shard_rows=3", "shard_rows: no such setting"),

@@ -167,7 +167,7 @@ def test_an_error_of_a_reader_comes_out_as_it_is() -> None:
 
 def test_a_scratch_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with (
-        pytest.raises(SettingsError, match=r"scratch: .*none: no folder to write into"),
+        pytest.raises(SettingsError, match=r"scratch: cannot write into the folder .*none"),
         open_join(1, str(tmp_path / "none")),
     ):
         pass
