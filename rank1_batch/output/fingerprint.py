@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rank1_batch.errors import RefusedError
-from rank1_batch.output.claims import Claim, Owner, check_claim, write_claim
+from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, write_claim
+from rank1_batch.output.commits import committed_units
 from rank1_batch.output.layout import JOB_PATH
+from rank1_batch.output.lease import read_lease
 from rank1_batch.settings import PromptConfig, RerankConfig
+from rank1_batch.storage.documents import write_document
 from rank1_batch.storage.store import Store
 
 RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
@@ -51,9 +54,24 @@ def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
         raise RefusedError(f"{store.url} holds a job already. run.fresh=true starts in an empty folder only.")
 
 
+def is_abandoned(store: Store) -> bool:
+    """Whether a job ended here before it committed anything: its settings and its plan may be replaced.
+
+    A lease that is still there means that the job was killed. Its replicas may commit units for some seconds more.
+    """
+    return read_claim(store, RERANK) is not None and read_lease(store) is None and not committed_units(store)
+
+
 def claim_output(store: Store, fingerprint: Claim) -> None:
     """Write what affects the scores, unless it is there. Raises RefusedError if another job was faster."""
     write_claim(store, RERANK, fingerprint)
+
+
+def reclaim_output(store: Store, fingerprint: Claim) -> None:
+    """Write what affects the scores in place of what an abandoned job wrote. For the holder of the lease."""
+    if committed_units(store):
+        check_output(store, fingerprint, fresh=False)
+    write_document(store, JOB_PATH, fingerprint)
 
 
 def _hash_local_model(name: str) -> str | None:

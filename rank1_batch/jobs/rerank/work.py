@@ -11,7 +11,7 @@ from rank1_batch.jobs.rerank.gates import check_gates
 from rank1_batch.jobs.rerank.planning import plan_units
 from rank1_batch.output.commits import committed_units, count_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output
+from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output, is_abandoned, reclaim_output
 from rank1_batch.output.generations import Redo, check_redo_finished
 from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
@@ -32,8 +32,9 @@ MOST_ROWS_RANKED_HERE = 10_000_000
 class Work(NamedTuple):
     """What there is to do: all units, those without judgments, and how long planning took.
 
-    `planned` are the units of the plan as it stands in the output; `golden` is what every replica
-    judges before it works; `redo` what to judge again, where only rows that were judged are pending.
+    `planned` are the units of the plan in the output now. `golden` is what every replica judges before it works. `redo`
+    says what to judge again, where only rows that were judged are pending. `abandoned` is whether the output holds
+    nothing but the settings and the plan of a job that judged nothing.
     """
 
     input_url: str
@@ -47,6 +48,7 @@ class Work(NamedTuple):
     golden: GoldenSet | None = None
     redo: Redo | None = None
     retries_before: int = 0
+    abandoned: bool = False
 
     def count_pairs(self) -> int:
         """Rows of the whole job."""
@@ -62,19 +64,21 @@ def find_work(config: RerankConfig) -> Work:
     start, retries_before = time.monotonic(), count_retries()
     source, files = open_input(config.input)
     output = open_store(config.output.path)
-    planned = read_plan(output)
-    plan = plan_units(source, files, config.input, planned)
+    # A first try with a typo must not own the place: what it planned is forgotten where nothing was judged.
+    planned, abandoned = read_plan(output), is_abandoned(output)
+    plan = plan_units(source, files, config.input, [] if abandoned else planned)
     fingerprint = build_fingerprint(config)
-    check_output(output, fingerprint, fresh=config.run.fresh)
+    if not abandoned:
+        check_output(output, fingerprint, fresh=config.run.fresh)
     check_redo_finished(output)
     golden = read_golden(config.golden.path, fingerprint) if config.golden.path else None
-    known = read_first_stages(output)
+    known = [] if abandoned else read_first_stages(output)
     first_stages = [*known, *(found for found in plan.first_stages if found not in known)]
     pending = find_pending(output, plan.units)
     seconds = time.monotonic() - start
     return Work(
         source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds, golden,
-        retries_before=retries_before,
+        retries_before=retries_before, abandoned=abandoned,
     )  # fmt: skip
 
 
@@ -111,7 +115,7 @@ def count_before(work: Work, config: RerankConfig) -> Counts:
 
 def claim_work(work: Work, config: RerankConfig) -> Work:
     """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
-    claim_output(work.output, build_fingerprint(config))
+    (reclaim_output if work.abandoned else claim_output)(work.output, build_fingerprint(config))
     before = stat_file(work.output, PLAN_PATH)
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile
         work = find_work(config)

@@ -1,0 +1,57 @@
+"""What a run finds in its output before anything is spent, and what it claims."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from rank1_batch.errors import RefusedError
+from rank1_batch.jobs.rerank.work import claim_work, find_work
+from rank1_batch.output.claims import read_claim
+from rank1_batch.output.commits import commit_unit
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.fingerprint import RERANK
+from rank1_batch.output.lease import LEASE_PATH
+from rank1_batch.output.plan import read_plan
+from rank1_batch.settings import RerankConfig, load_config
+from rank1_batch.storage.store import open_store, write_bytes
+from tests.support.tiny_model import tiny_pairs
+
+
+def settings(folder: Path, pairs: str = "pairs", name: str = "none") -> RerankConfig:
+    if not (folder / pairs).exists():
+        (folder / pairs).mkdir()
+        pq.write_table(tiny_pairs(20), folder / pairs / f"{pairs}.parquet")
+    places = [f"input.path={folder / pairs}", f"output.path={folder / 'judged'}"]
+    return load_config(["model=custom", f"model.name={name}", "engine=scripted", *places])
+
+
+def test_a_first_try_in_which_nothing_was_judged_does_not_own_its_output(tmp_path: Path) -> None:
+    typo, meant = settings(tmp_path, "wrong", name="ronk1"), settings(tmp_path, name="rank1")
+    claim_work(find_work(typo), typo)
+    work = claim_work(find_work(meant), meant)
+    assert read_plan(work.output) == work.units
+    assert {unit.path for unit in work.units} == {"pairs.parquet"}
+    assert (read_claim(work.output, RERANK) or {})["model"]["name"] == "rank1"
+
+
+def test_an_output_whose_job_was_killed_is_not_claimed_anew(tmp_path: Path) -> None:
+    """Its replicas may still commit."""
+    typo, meant = settings(tmp_path, name="ronk1"), settings(tmp_path, name="rank1")
+    work = claim_work(find_work(typo), typo)
+    lease = '{"run_id": "a", "host": "h", "user": "u", "pid": 1, "place": "p", "started_at": 1, "renewed_at": 1}'
+    write_bytes(work.output, LEASE_PATH, lease.encode())
+    with pytest.raises(RefusedError, match=r"model\.name"):
+        find_work(meant)
+
+
+def test_an_output_with_judgments_belongs_to_its_settings(tmp_path: Path) -> None:
+    typo, meant = settings(tmp_path, name="ronk1"), settings(tmp_path, name="rank1")
+    work = find_work(meant)
+    claim_work(find_work(typo), typo)
+    unit = read_plan(work.output)[0]
+    commit_unit(open_store(typo.output.path), unit, tiny_pairs(20), Counts(rows=20))
+    with pytest.raises(RefusedError, match=r"model\.name"):
+        find_work(meant)
+    with pytest.raises(RefusedError, match=r"model\.name"):
+        claim_work(work, meant)
