@@ -11,13 +11,13 @@ from rich.console import Console
 
 from rank1_batch.cli.command import tell
 from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
+from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
 from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
 from rank1_batch.jobs.rerank.work import (
     Work,
-    check_error_rate,
     claim_work,
     count_before,
     find_finished,
@@ -113,7 +113,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
             first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.began)
-            check_error_rate(progress.counts, total, config.output.max_error_rate)
+            check_error_rate(work.output, work.units, total, progress.counts, config.output.max_error_rate)
     _check_all_judged(work, judged, lease)
     load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from rank1_batch.cli.command import tell
-from rank1_batch.errors import ErrorRateError
+from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import check_gates
 from rank1_batch.jobs.rerank.planning import plan_units
 from rank1_batch.output.commits import committed_units, count_committed
@@ -109,7 +109,7 @@ def count_before(work: Work, config: RerankConfig) -> Counts:
     """The counts of what earlier runs judged. Raises ErrorRateError where these alone exceed the limit."""
     pending = {unit.unit_id for unit in work.pending}
     before = count_committed(work.output, [unit for unit in work.units if unit.unit_id not in pending])
-    check_error_rate(before, work.count_pairs(), config.output.max_error_rate)
+    check_error_rate(work.output, work.units, work.count_pairs(), before, config.output.max_error_rate)
     return before
 
 
@@ -126,13 +126,3 @@ def claim_work(work: Work, config: RerankConfig) -> Work:
     record_settings(work.output, config)
     delete_file(work.output, SUCCESS_PATH)
     return work._replace(pending=find_pending(work.output, work.units))
-
-
-def check_error_rate(counts: Counts, total_rows: int, limit: float) -> None:
-    """Raises ErrorRateError as soon as the errors exceed the limit for the whole job, judged or not."""
-    if counts.errors > limit * total_rows:
-        raise ErrorRateError(
-            f"{counts.errors} of {total_rows} rows have failed, more than output.max_error_rate={limit:g} allows. "
-            "All judged rows are kept; the `error` column says why rows failed. "
-            "Run again with a higher output.max_error_rate to go on."
-        )
