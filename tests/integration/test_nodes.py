@@ -160,3 +160,18 @@ def test_nodes_that_die_hang_or_lose_their_network_leave_every_row_judged_once(
     for node in hanging, alone:
         wait_for(functools.partial(has_no_raylet, node), "it did not learn that it was given up", 60)
     assert before == {path: path.read_bytes() for path in judged.glob("judgments/*.parquet")}
+
+
+def test_replicas_without_work_give_their_room_back_while_another_judges_on(cluster: Cluster, tmp_path: Path) -> None:
+    node = cluster.add_node(cpus=4, share=[tmp_path])
+    judged = tmp_path / "judged"
+    wanted = [f"input.path={tmp_path}/pairs/0.parquet", f"output.path={judged}", "input.unit_rows=10"]
+    slow = ["engine.args.seconds_per_row=1.5", "engine.args.long_rows=0.01", "engine.max_num_seqs=8"]
+    job = start_job(node, cluster, *wanted, *slow, "cluster.max_replicas=4")
+    wait_for(lambda: [*judged.glob("judgments/*.parquet")], "nothing was judged", JOB_LIMIT_S)
+    poll = "while ray.available_resources().get('CPU', 0) < 3: time.sleep(0.5)"  # Ray tells nobody
+    node.check(["python", "-c", f"import ray, time\nray.init(logging_level='ERROR')\n{poll}"])
+    assert job.poll() is None
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    assert len(read_summary(judged)["this_run"]["replicas"]) == 4
