@@ -2,12 +2,12 @@
 
 Rank1BatchError
 ├── SettingsError        what the user asked for cannot work; all problems at once   exit code 2
-│   └── AccessError      no permission, or no such place; in mid-run it counts as the store having failed
+│   └── AccessError      no permission, or path not found. During a run this becomes StorageError
 ├── BadFileError         an input file that cannot be read as what it claims to be   exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
 ├── ReplicaError         replicas die again and again; the same command may work later     exit code 5
-├── InterruptedJobError  asked to stop (SIGTERM) before all was done; the same command goes on     exit code 130
+├── InterruptedJobError  stopped by SIGTERM before all was done. The same command resumes         exit code 130
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
 ├── GoldenError          a replica does not score as the golden set says             exit code 8
 ├── EngineDiedError      the engine is gone; its units must be judged again          (inside a replica)
@@ -53,7 +53,7 @@ class RefusedError(Rank1BatchError):
 
 
 class StorageError(Rank1BatchError):
-    """A store that did not answer, refused the credentials in mid-run, or is full."""
+    """A store that did not answer, refused the credentials during a run, or is full."""
 
     exit_code = 5
 

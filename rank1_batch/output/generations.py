@@ -60,13 +60,13 @@ def read_generations(output: Store) -> list[dict[str, Any]]:
 
 
 def find_unfinished(generations: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
-    """The redo that was begun and has not come to its end; None where there is none."""
+    """The redo that was started and is not finished. None if there is none."""
     last = generations[-1] if generations else None
     return last if last is not None and last["finished_at"] is None else None
 
 
 def check_redo_finished(output: Store) -> None:
-    """Raises RefusedError where a redo was begun and has not come to its end."""
+    """Raises RefusedError if a redo was started and is not finished."""
     if last := find_unfinished(read_generations(output)):
         raise RefusedError(
             f"{output.url}: a redo was started and is not finished: where={last['where']}, policy {last['policy']}.\n"

@@ -95,7 +95,7 @@ class HeldLease:
 
     @property
     def run_id(self) -> str:
-        """The name of this run, by which its replicas know whether they may go on."""
+        """The name of this run. Its replicas compare it with the lease to know whether to continue."""
         return self._lease.run_id
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
 
     Looks at changes only: clocks of two machines need not agree.
     """
-    tell(f"another run may be at work ({other.holder()}): looking for a sign of life, {expires_s:.0f} s at most")
+    tell(f"another run may be active ({other.holder()}). Waiting up to {expires_s:.0f} s to see whether it is")
     deadline = time.monotonic() + expires_s
     while time.monotonic() < deadline:
         time.sleep(min(1.0, expires_s / 10))  # a poll: another machine renews it, and a store tells nobody
@@ -193,7 +193,7 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
         if found != other:
             raise RefusedError(
                 f"{store.url}: another run is at work: {found.holder()}. "
-                "Wait for it, or take its place with run.takeover=true (nothing is lost, units under way are redone)."
+                "Wait for it, or replace it with run.takeover=true. Units under way are then judged again, and all others are kept."
             )
 
 

@@ -1,7 +1,7 @@
 """Committed files → `ranking/` and a TREC run. Reads score columns only, a bounded part at a time.
 
 A query's rows may stand in any unit, so queries are dealt into buckets, and each bucket is ranked
-in memory: on this machine's disk, or by all nodes of a cluster (`stages/rank_cluster.py`).
+in memory: on this machine's disk, or by all nodes of a cluster (`cluster/rank.py`).
 """
 
 import gzip

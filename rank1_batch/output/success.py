@@ -1,4 +1,4 @@
-"""_SUCCESS: the job came to its end, and for which plan."""
+"""_SUCCESS: the job is finished, and for which plan."""
 
 import hashlib
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def build_success(units: Sequence[Unit]) -> bytes:
 
 
 def is_finished(store: Store, units: Sequence[Unit]) -> bool:
-    """Whether a job with this plan came to its end here. An earlier version left `_SUCCESS` empty: it is believed."""
+    """Whether a job with this plan is finished here. Earlier versions left `_SUCCESS` empty, which counts as finished."""
     data = read_bytes(store, SUCCESS_PATH)
     if not data:
         return data is not None

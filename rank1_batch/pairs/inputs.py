@@ -44,7 +44,7 @@ def check_planned_files(store: Store, files: Sequence[FileInfo], planned: Sequen
     if gone or changed:
         told = [f"  {path} is gone" for path in gone] + [f"  {path} changed" for path in changed]
         raise RefusedError(
-            f"{store.url}: the input is not what it was when this job was planned.\n" + "\n".join(told) + "\n"
+            f"{store.url}: the input has changed since this job was planned:\n" + "\n".join(told) + "\n"
             "Put the files back, or judge the new ones into another output.path."
         )
 

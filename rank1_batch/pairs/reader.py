@@ -31,7 +31,7 @@ class UnitReader:
         self._open: OrderedDict[str, _Opening] = OrderedDict()
 
     def read(self, unit: Unit) -> tuple[pa.Table, tuple[str, ...]]:
-        """A row for each pair of the unit (`schema.flatten`), and the names of the columns that pass through.
+        """A row for each pair of the unit (`layout.flatten`), and the names of the columns that pass through.
 
         Raises BadFileError where the file changed since it was planned, or cannot be read.
         """

@@ -89,7 +89,7 @@ def open_store(url: str) -> Store:
 
 
 def ask(store: Store, path: str, request: Callable[[], T]) -> T:
-    """The answer to a request, repeated while its failures are transient, for five minutes at most."""
+    """The answer to a request. Transient failures are retried for 200 s (`retries.TIMEOUT_S`)."""
     with store_errors(store, path):
         return retry(request)
 

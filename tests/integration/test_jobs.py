@@ -169,7 +169,7 @@ def test_settings_that_shape_scores_may_not_change(settings: list[str], run_job:
     assert "model.dtype: 'auto' there, 'float16' now" in printed
     code, printed = run_job(*settings, "run.fresh=true")
     assert code == 6
-    assert "empty place" in printed
+    assert "empty folder" in printed
 
 
 def test_failing_rows_are_counted_and_too_many_end_the_job(settings: list[str], run_job: Run) -> None:

@@ -1,7 +1,7 @@
 """Judges chosen rows of a finished output again: `python -m jobs.redo`.
 
 A unit with such rows gets a new generation, which replaces the one before in one step; the other rows
-of the unit are carried over as they are. Killed anywhere, the same command goes on.
+of the unit stay as they are. If it is killed, the same command resumes it.
 """
 
 import time
@@ -89,7 +89,7 @@ def _check_finished(output: Store) -> list[Unit]:
         raise SettingsError([f"output.path: {output.url} holds no job"])
     left = len(units) - len(committed_units(output) & {unit.unit_id for unit in units})
     if left:
-        raise RefusedError(f"{output.url}: {left} of {len(units)} units are not judged yet: jobs.rerank goes on")
+        raise RefusedError(f"{output.url}: {left} of {len(units)} units are not judged yet. Run jobs.rerank to its end first.")
     return units
 
 

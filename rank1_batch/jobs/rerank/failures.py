@@ -35,7 +35,7 @@ def check_error_rate(output: Store, units: Sequence[Unit], total_rows: int, coun
         f"{counts.errors} of {counts.rows} judged rows have failed, of {total_rows} in all. "
         f"That is more than output.max_error_rate={limit:g} allows:\n{reasons}\n"
         "All judged rows are kept, and their `error` column says why rows failed.\n"
-        "Fix the input, or run again with a higher output.max_error_rate to go on."
+        "Fix the input, or raise output.max_error_rate and run the same command again."
     )
 
 

@@ -1,4 +1,4 @@
-"""The job from end to end: plan, judge, finish. Every stage can be killed and begun again."""
+"""The job from end to end: plan, judge, finish. Every stage can be killed and started again."""
 
 import math
 import time
@@ -90,17 +90,17 @@ def hold_output(output: Store, config: RerankConfig, console: Console) -> Iterat
 
 @contextmanager
 def _in_mid_run() -> Iterator[None]:
-    """What the store refuses while a job runs counts as its failure: it was allowed when the job began."""
+    """Turn an AccessError into a StorageError: the store allowed the access when the job started."""
     try:
         yield
     except AccessError as error:
-        message = f"{error}\nIt was there, and allowed, when this run began. What was committed is kept: run again."
+        message = f"{error}\nIt was there, and allowed, when this run started. All committed units are kept. Run the same command again."
         raise StorageError(message) from error
 
 
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
-    """Judge the pending units; what was seen of it. `before` counts the rows that are not pending."""
+    """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
     from rank1_batch.cluster.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
@@ -170,7 +170,7 @@ def _rank(work: Work, units: list[Unit], seen: Mapping[str, str]) -> Ranked:
 
 
 def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
-    """Raises RefusedError or InterruptedJobError where the replicas were told to stop early."""
+    """Raises RefusedError or InterruptedJobError if the replicas stopped before all units were judged."""
     left = len(work.pending) - judged.units
     if left <= 0:
         return

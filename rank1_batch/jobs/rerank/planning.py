@@ -1,6 +1,6 @@
 """Input files → work units. Reads listings and footers, and the query column of files to be cut.
 
-Nothing has been spent when a problem is found here, and all of them are told at once.
+Problems are found here before anything is spent, and all of them are reported together.
 """
 
 import json

@@ -89,7 +89,7 @@ def find_pending(output: Store, units: list[Unit]) -> list[Unit]:
 
 
 def find_finished(work: Work, gates: GatesConfig) -> Summary | None:
-    """The summary of a job that came to its end for this plan; None where it did not, or its gates had other limits."""
+    """The summary of a job that finished this plan. None if it did not finish, or if its gates had other limits."""
     summary = read_summary(work.output)
     if summary is None or not is_finished(work.output, work.units):
         return None
@@ -101,7 +101,7 @@ def tell_plan(work: Work, console: Console) -> None:
     files = len({unit.path for unit in work.units})
     shards = f"{files} file{'s' if files != 1 else ''}"
     done = len(work.units) - len(work.pending)
-    resumed = f"; {done} units are judged already, going on" if done else ""
+    resumed = f"; {done} units are judged already, resuming" if done else ""
     tell(console, f"{work.count_pairs()} rows in {shards}, {len(work.units)} units{resumed}")
 
 
@@ -114,7 +114,7 @@ def count_before(work: Work, config: RerankConfig) -> Counts:
 
 
 def claim_work(work: Work, config: RerankConfig) -> Work:
-    """The work as it is now that nobody else is at it, with its plan and what shapes its scores written."""
+    """Write the settings and the plan. Returns the work as it is now that no other run can change it."""
     (reclaim_output if work.abandoned else claim_output)(work.output, build_fingerprint(config))
     before = stat_file(work.output, PLAN_PATH)
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile

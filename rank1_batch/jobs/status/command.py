@@ -59,7 +59,7 @@ def _state(status: Status) -> str:
         return "finished"
     last = "" if status.last_commit_s is None else f"; last commit {_duration(status.last_commit_s)} ago"
     if status.lease is None:
-        return f"nobody is at work{last}: the same command goes on"
+        return f"no run is active{last}. Run the same command to resume."
     silent = _duration(max(0.0, time.time() - status.lease.renewed_at))
     return f"{status.lease.state}: {status.lease.holder()}, last sign of life {silent} ago{last}"
 

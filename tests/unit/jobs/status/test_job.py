@@ -83,7 +83,7 @@ def test_without_a_holder_it_says_what_goes_on(store: Store, capfd: pytest.Captu
     told = " ".join(printed_by(store, capfd).split())
     assert "rows 30 of 100 judged (30.0%)" in told
     assert "units 3 of 10 committed" in told
-    assert "nobody is at work" in told
+    assert "no run is active" in told
     assert "the same command goes on" in told
 
 
