@@ -42,7 +42,7 @@ def test_each_path_that_names_nothing_is_named(run_job: Run, tmp_path: Path) -> 
     paths = [tmp_path / "nowhere", tmp_path / "empty", tmp_path / "text"]
     printed = refuse(run_job, tmp_path, f"input.path=[{','.join(map(str, paths))}]")
     assert f"{paths[0]}: there is no such file" in printed
-    assert f"{paths[1]} holds no Parquet files" in printed
+    assert f"{paths[1]} has no Parquet files" in printed
     assert "notes.csv" in printed
 
 

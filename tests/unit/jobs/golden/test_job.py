@@ -158,7 +158,7 @@ def test_an_input_that_changed_is_no_source_of_text(tmp_path: Path, capfd: pytes
     config = judged_output(tmp_path)
     pq.write_table(pq.read_table(tmp_path / "pairs" / "a.parquet").slice(1), tmp_path / "pairs" / "a.parquet")
     assert make(config)[0] == 2
-    assert "a.parquet: changed or gone" in capfd.readouterr().err
+    assert "a.parquet: changed or removed" in capfd.readouterr().err
 
 
 def test_a_place_that_is_no_output_and_one_without_judgments_are_told(
