@@ -143,7 +143,7 @@ def test_the_same_run_gives_the_same_bytes_and_no_set_is_written_over(
     assert one.read_bytes() == other.read_bytes()
     assert make(config, "pairs=3")[0] == 6
     assert one.read_bytes() == other.read_bytes()
-    assert "is there already" in capfd.readouterr().err
+    assert "exists already" in capfd.readouterr().err
 
 
 def test_rows_without_a_score_are_not_taken(tmp_path: Path) -> None:
