@@ -1,16 +1,16 @@
 """Every error that this package raises on purpose.
 
 Rank1BatchError
-├── SettingsError        what the user asked for cannot work; all problems at once   exit code 2
-│   └── AccessError      no permission, or path not found. During a run this becomes StorageError
-├── BadFileError         an input file that cannot be read as what it claims to be   exit code 2
+├── SettingsError        the settings cannot work; lists all problems at once        exit code 2
+│   └── AccessError      permission denied or path not found; during a run it counts as a failure of the store
+├── BadFileError         an input file cannot be read in its format                  exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
-├── ReplicaError         replicas die again and again; the same command may work later     exit code 5
-├── InterruptedJobError  stopped by SIGTERM before all was done. The same command resumes         exit code 130
+├── ReplicaError         replicas keep dying; the same command may work later        exit code 5
+├── InterruptedJobError  stopped (SIGTERM) before the end; run the same command to resume          exit code 130
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
-├── GoldenError          a replica does not score as the golden set says             exit code 8
-├── EngineDiedError      the engine is gone; its units must be judged again          (inside a replica)
+├── GoldenError          a replica failed the golden-set check                       exit code 8
+├── EngineDiedError      the engine died; its units must be judged again             (inside a replica)
 └── RowError             one row cannot be judged; becomes that row's `error`        (inside a replica)
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 
 class Rank1BatchError(Exception):
-    """The root: catch this to catch all of them. `exit_code` is what the command line returns."""
+    """The root class: catch it to catch all of them. `exit_code` is the exit code of the command."""
 
     exit_code = 1
 
@@ -37,54 +37,54 @@ class SettingsError(Rank1BatchError):
 
 
 class AccessError(SettingsError):
-    """A store that gives no permission, or has no such file, folder or bucket."""
+    """The store denied permission, or has no such file, folder or bucket."""
 
 
 class BadFileError(Rank1BatchError):
-    """An input file that is no readable Parquet file, or changed since it was planned."""
+    """An input file cannot be read, or has changed since it was planned."""
 
     exit_code = 2
 
 
 class RefusedError(Rank1BatchError):
-    """A run that would mix its rows with those of another one."""
+    """The run would mix its rows with those of another run."""
 
     exit_code = 6
 
 
 class StorageError(Rank1BatchError):
-    """A store that did not answer, refused the credentials during a run, or is full."""
+    """The store did not answer, refused the credentials during a run, or is full."""
 
     exit_code = 5
 
 
 class ReplicaError(Rank1BatchError):
-    """Replicas that could not be started, or kept dying with no unit to blame."""
+    """Replicas could not be started, or kept dying without a unit as the cause."""
 
     exit_code = 5
 
 
 class InterruptedJobError(Rank1BatchError):
-    """A job that was asked to stop, and did so with nothing under way."""
+    """The job was asked to stop, and stopped after the work in progress was done."""
 
     exit_code = 130
 
 
 class ErrorRateError(Rank1BatchError):
-    """A job that ended because too many of its rows failed. What was judged stays committed."""
+    """The job ended because too many of its rows failed. Judged rows stay committed."""
 
     exit_code = 4
 
 
 class GoldenError(Rank1BatchError):
-    """A replica whose scores differ from those of the golden set. It has judged nothing."""
+    """A replica's scores differ from those of the golden set. It has judged nothing."""
 
     exit_code = 8
 
 
 class EngineDiedError(Rank1BatchError):
-    """An engine that answers no more. Not a row's fault: no row may be blamed for it."""
+    """The engine no longer answers. This is never recorded as the error of a row."""
 
 
 class RowError(Rank1BatchError):
-    """A row that cannot be judged, now or later, on any engine."""
+    """The row cannot be judged, now or later, on any engine."""

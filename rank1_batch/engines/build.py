@@ -1,4 +1,4 @@
-"""The engine that the settings name."""
+"""Builds the engine that the settings name."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +14,7 @@ def has_int4_kernels() -> bool:
 
 
 async def build_engine(model: ModelConfig, engine: EngineConfig) -> Engine:
-    """The engine that the settings name, ready to be asked."""
+    """The engine that the settings name, ready to answer."""
     return await BUILDERS[engine.kind](model, engine)
 
 
@@ -44,4 +44,4 @@ def name_model_args(model: ModelConfig) -> dict[str, Any]:
 
 
 BUILDERS = {VLLM: _build_vllm, SCRIPTED: _build_scripted}
-"""How each kind of engine is built."""
+"""The function that builds each kind of engine."""

@@ -1,7 +1,7 @@
-"""An engine that makes its answers from a hash of the prompt: for dry runs and tests without a model.
+"""An engine that makes its answers from a hash of the prompt, for dry runs and tests without a model.
 
-Its tokens are the bytes of the text, and two control tokens. The same prompt gets the same answer
-on any machine.
+Its tokens are the bytes of the text and two control tokens. The same prompt gets the same answer on
+any machine.
 """
 
 import asyncio
@@ -31,16 +31,17 @@ _SENTENCES = (
 MOST_SENTENCES = 8
 
 SPREAD, LONG = 0.5, 25.0
-"""The deviation of the logarithm of a row's time, and how many times the mean a long row takes: as traces in
-`benchmarks/in_flight.py`."""
+"""SPREAD is the standard deviation of the logarithm of a row's time. LONG is the time of a long row, as a multiple of
+the mean. Both match the traces in `benchmarks/in_flight.py`."""
 
 
 class ScriptedEngine:
-    """Reasons in up to eight canned sentences and gives verdicts between -8 and 8 (in log-odds).
+    """Reasons in up to eight fixed sentences and gives verdicts between -8 and 8 (in log-odds).
 
-    `seconds_per_token` makes it slow, and so does `seconds_per_row`: the mean of times that are log-normal by the
-    hash of a row. The share `long_rows` takes LONG times the mean, as traces do that run to their budget. A prompt
-    that holds `fail_on` raises RowError, one that holds `die_on` kills the engine for good.
+    `seconds_per_token` and `seconds_per_row` make it slow. `seconds_per_row` is a mean: the hash of a row chooses
+    its time from a log-normal distribution. The share `long_rows` of the rows takes LONG times the mean, like traces
+    that reach their budget. A prompt that holds `fail_on` raises RowError. One that holds `die_on` kills the engine
+    for good.
     """
 
     begin_ids: Sequence[int] = ()
@@ -72,9 +73,9 @@ class ScriptedEngine:
         return ids + list(text[start:].encode(errors="replace"))
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
-        """Some sentences that the prompt's hash chooses; cut where they exceed `max_tokens`.
+        """Some sentences that the prompt's hash chooses, cut after `max_tokens`.
 
-        As with any greedy model, a prompt that ends in their beginning gets the rest of them.
+        As with any greedy model, a prompt that already ends with the first part of them gets the rest.
         """
         asked, begun = _split_begun(prompt)
         digest = await self._ask(asked)
@@ -84,18 +85,18 @@ class ScriptedEngine:
         ids = ids[len(begun) :] if ids[: len(begun)] == begun else ids
         complete = len(ids) <= max_tokens
         ids = ids[:max_tokens]
-        # The time that a model would take, without its work: what the settings `seconds_per_…` are for.
+        # Wait as long as a model would take. The settings `seconds_per_…` say how long that is.
         await asyncio.sleep(self._seconds_per_token * len(ids) + self._row_seconds(digest))
         return Reasoning(ids, _decode(ids[:-1] if complete else ids), len(ids), complete)
 
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
-        """Two logprobs that the prompt's hash chooses, of probabilities that add up to one."""
+        """Two logprobs that the prompt's hash chooses. Their probabilities add up to one."""
         digest = await self._ask(prompt)
         gap = 16.0 * int.from_bytes(digest[:4], "big") / 2**32 - 8.0
         return Verdict(-math.log1p(math.exp(-gap)), -math.log1p(math.exp(gap)))
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Does nothing: this engine holds nothing."""
 
     def _row_seconds(self, digest: bytes) -> float:
         if int.from_bytes(digest[-4:], "big") < self._long_rows * 2**32:
@@ -108,14 +109,14 @@ class ScriptedEngine:
         self.prompt_tokens += len(prompt)
         self._dead = self._dead or bool(self._die_on and self._die_on in data)
         if self._dead:
-            raise EngineDiedError("the scripted engine was told to die")
+            raise EngineDiedError("the scripted engine died, because the prompt holds its `die_on` text")
         if self._fail_on and self._fail_on in data:
-            raise RowError("the scripted engine was told to fail on this row")
+            raise RowError("the scripted engine refused this row, because the prompt holds its `fail_on` text")
         return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _split_begun(prompt: Sequence[int]) -> tuple[list[int], list[int]]:
-    """A prompt up to its `<think>`, and what was reasoned after it."""
+    """A prompt up to its `<think>`, and the reasoning after it."""
     ids = list(prompt)
     end = len(ids) - ids[::-1].index(THINK_ID) if THINK_ID in ids else len(ids)
     return ids[:end], ids[end:]

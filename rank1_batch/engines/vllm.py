@@ -1,6 +1,6 @@
-"""Rank1's two requests on vLLM: reason without logprobs, then two logprobs at one position.
+"""Sends Rank1's two requests to vLLM: reasoning without logprobs, then two logprobs at one position.
 
-The only module that imports vLLM. Checked with 0.32.0.
+The only module that imports vLLM. Checked with vLLM 0.32.0.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from rank1_batch.judging.records import Reasoning
 from rank1_batch.judging.scoring import FALSE_ANSWER, TRUE_ANSWER, Verdict
 
 REASON_PRIORITY, VERDICT_PRIORITY = 1, 0
-"""Lower goes first: a verdict is one token, and frees a row's place."""
+"""Lower goes first. A verdict is one token and then frees the row's place, so it goes before reasoning."""
 
 
 class VerdictTokens(NamedTuple):
-    """Token ids that the judge depends on. `close_ids` is `</think>`, one token in Rank1's checkpoints."""
+    """Token ids that the judge needs. `close_ids` is `</think>`, one token in Rank1's checkpoints."""
 
     true_id: int
     false_id: int
@@ -27,14 +27,14 @@ class VerdictTokens(NamedTuple):
 
 
 class Codec(NamedTuple):
-    """Text to token ids with nothing added, padded or cut, and token ids to text with nothing left out."""
+    """Turns text into token ids with nothing added, padded or cut, and ids into text with nothing left out."""
 
     encode: Callable[[str], list[int]]
     decode: Callable[[Sequence[int]], str]
 
 
 class VllmEngine:
-    """One vLLM engine, driven from the event loop on which it was built."""
+    """One vLLM engine. Use it only from the event loop on which it was built."""
 
     def __init__(self, llm: Any, tokenizer: Any, max_model_len: int) -> None:
         self.max_model_len = max_model_len
@@ -49,11 +49,11 @@ class VllmEngine:
         self._verdict_params = _verdict_params(self._tokens)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, with nothing added; control tokens in it become their ids."""
+        """Token ids of `text`, with nothing added. Control tokens in it become their ids."""
         return self._codec.encode(text)
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
-        """Greedy tokens up to `</think>`, the model's own end of text, or `max_tokens`."""
+        """Greedy tokens until `</think>`, the model's end of text, or `max_tokens`."""
         params = self._reason_params.clone()
         params.max_tokens = max_tokens
         output = await self._generate(prompt, params, REASON_PRIORITY)
@@ -69,10 +69,10 @@ class VllmEngine:
             pair = (logprobs[token].logprob for token in (self._tokens.true_id, self._tokens.false_id))
             return Verdict(*pair)
         except KeyError as error:
-            raise RowError(f"the engine gave no logprob for token {error}") from error
+            raise RowError(f"the engine returned no logprob for token {error}") from error
 
     async def close(self) -> None:
-        """End the engine's processes."""
+        """Stop the engine's processes."""
         self._llm.shutdown()
 
     async def _generate(self, prompt: Sequence[int], params: Any, priority: int) -> Any:
@@ -103,19 +103,19 @@ class VllmEngine:
         return Reasoning(ids, self._codec.decode(ended), len(ids), complete)
 
     def _reasoning_by_text(self, ids: list[int], text: str, stop_reason: object) -> Reasoning:
-        """For a vocabulary that spells `</think>` in several tokens: the engine stops at the string."""
+        """For a vocabulary with several tokens for `</think>`: the engine stops at the string."""
         complete = stop_reason == THINK_END
         count = len(ids)
         if complete and self._codec.decode(ids) != text + THINK_END:
-            # The token that ends `</think>` carries more text: take the shortest spelling instead.
+            # The last token of `</think>` holds more text after it. Encode the text up to `</think>` instead.
             ids = self.encode(text + THINK_END)
         return Reasoning(ids, text, count, complete)
 
 
 async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: dict[str, str]) -> VllmEngine:
-    """Load a model. `model` and `engine` are arguments of vLLM's AsyncEngineArgs; `env` is set first.
+    """Load a model. `model` and `engine` are arguments of vLLM's AsyncEngineArgs. `env` is set before.
 
-    Raises SettingsError where these arguments, or this machine, cannot serve the model.
+    Raises SettingsError if the model cannot run with these arguments or on this machine.
     """
     os.environ.update(env)
     from vllm.engine.arg_utils import AsyncEngineArgs
@@ -131,21 +131,21 @@ async def build_vllm_engine(model: dict[str, Any], engine: dict[str, Any], env: 
     try:
         await built.verdict(built.encode(f"The first request.{THINK_END}"))
     except EngineDiedError as error:
-        hint = "int4 models need AVX-512 on a CPU; the engine's log says more"
-        raise SettingsError([f"{name}: the engine died over its first request ({hint})"]) from error
+        hint = "int4 models need AVX-512 on a CPU; see the engine's log"
+        raise SettingsError([f"{name}: the engine died at its first request ({hint})"]) from error
     return built
 
 
 def build_codec(tokenizer: Any) -> Codec:
-    """What turns text into ids and back."""
+    """The codec of a tokenizer."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:  # Mistral's own tokenizers
         return Codec(
             lambda text: list(tokenizer.encode(text, add_special_tokens=False)),
             lambda ids: str(tokenizer.decode(ids, skip_special_tokens=False)),
         )
-    # A copy of our own, since a tokenizer.json may ask for padding, and others may change the shared one.
-    # Less than half the time of the wrapper, which makes a BatchEncoding of it; "fast" leaves out where tokens lie.
+    # Use a copy: a tokenizer.json may ask for padding, and other code may change the shared tokenizer.
+    # It takes less than half the time of the wrapper, which builds a BatchEncoding. "fast" leaves out token positions.
     own = type(backend).from_str(backend.to_str())
     own.no_padding()
     own.no_truncation()
@@ -156,7 +156,7 @@ def build_codec(tokenizer: Any) -> Codec:
 
 
 def find_verdict_tokens(tokenizer: Any) -> VerdictTokens:
-    """The ids of " true", " false" and `</think>`. Raises SettingsError where a verdict is not one token."""
+    """The ids of " true", " false" and `</think>`. Raises SettingsError if a verdict is not one token."""
     ids = {word: tokenizer.encode(word, add_special_tokens=False) for word in (TRUE_ANSWER, FALSE_ANSWER, THINK_END)}
     wrong = [f"{word!r} is {len(ids[word])} tokens" for word in (TRUE_ANSWER, FALSE_ANSWER) if len(ids[word]) != 1]
     if ids[TRUE_ANSWER] == ids[FALSE_ANSWER]:
@@ -167,14 +167,14 @@ def find_verdict_tokens(tokenizer: Any) -> VerdictTokens:
 
 
 def find_begin_ids(tokenizer: Any) -> list[int]:
-    """What the tokenizer puts before a text (a BOS token, or nothing)."""
+    """The ids that the tokenizer puts before a text (a BOS token, or nothing)."""
     plain = tokenizer.encode("x", add_special_tokens=False)
     marked = tokenizer.encode("x", add_special_tokens=True)
     return list(marked[: next(i for i in range(len(marked)) if marked[i : i + len(plain)] == plain)])
 
 
 def find_control_tokens(tokenizer: Any) -> set[str]:
-    """The spelling of every added token that is not mere white space."""
+    """The text of every added token, except tokens of only white space."""
     return {token for token in tokenizer.get_added_vocab() if token.strip()}
 
 
@@ -190,7 +190,7 @@ def _reason_params(tokens: VerdictTokens) -> Any:
         stop_token_ids=list(tokens.close_ids) if one_token else None,
         stop=None if one_token else [THINK_END],
         output_kind=RequestOutputKind.FINAL_ONLY,
-        skip_clone=True,  # three deep copies a row would cost 0.2 ms; vLLM changes nothing inside what is shared
+        skip_clone=True,  # saves three deep copies (0.2 ms) for each row; vLLM does not change the shared object
     )
 
 

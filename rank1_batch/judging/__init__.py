@@ -1,1 +1,1 @@
-"""The pure core: how one pair becomes one judgment. Imports the standard library only."""
+"""The pure core: turns one pair into one judgment. Imports only the standard library."""

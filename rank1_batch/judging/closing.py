@@ -1,13 +1,13 @@
-"""The reference's rule for reasoning that did not come to its end."""
+"""The reference's rule for reasoning that did not end by itself."""
 
 THINK_END = "</think>"
-"""What ends the reasoning. One token in Rank1's checkpoints, several in other vocabularies."""
+"""Ends the reasoning. One token in Rank1's checkpoints, several in other vocabularies."""
 
 _SENTENCE_ENDS = ".!?"
 
 
 def cut_unfinished(text: str) -> str:
-    """`text` stripped and cut back to its last full sentence; whole where it has none.
+    """`text` stripped and cut after its last full sentence. It stays whole if it has no full sentence.
 
     The rule of orionw/rank1 @30585c2 for reasoning that ended without `</think>`.
     """
@@ -19,5 +19,5 @@ def cut_unfinished(text: str) -> str:
 
 
 def close_reasoning(text: str) -> str:
-    """What follows the prompt when the verdict is asked for by force: the cut text, then `</think>`."""
+    """The text after the prompt when reasoning is closed to get a verdict: the cut text, then `</think>`."""
     return f"\n{cut_unfinished(text)}\n{THINK_END}"

@@ -1,4 +1,4 @@
-"""A prompt made to fit the model: its passage is cut, never its tail."""
+"""Makes a prompt fit the model's context. Only the passage is cut, never the end of the prompt."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,14 @@ from rank1_batch.judging.prompts import Prompt, combine_query, combine_title, jo
 from rank1_batch.judging.records import Engine, Pair, Policy, PolicyKind
 
 CLOSING_TOKENS = 8
-"""Room kept free after the reasoning for the newlines, `</think>` (at most 3 tokens) and the verdict."""
+"""Tokens kept free after the reasoning, for the newlines, `</think>` (at most 3 tokens) and the verdict."""
 
 LONGEST_TOKEN = 64
-"""Letters that a token stands for at most, when a huge passage is cut before it is tokenised."""
+"""The most letters that one token is assumed to stand for. Used to cut a huge passage before it is tokenised."""
 
 
 def render_pair(engine: Engine, pair: Pair, policy: Policy) -> Prompt:
-    """The prompt of a pair. Raises RowError where the query or the passage has no text."""
+    """The prompt of a pair. Raises RowError if the query or the passage has no text."""
     for name in ("query", "passage"):
         if not (getattr(pair, name) or "").strip():
             raise RowError(f"the {name} is {'null' if getattr(pair, name) is None else 'empty'}")
@@ -24,10 +24,10 @@ def render_pair(engine: Engine, pair: Pair, policy: Policy) -> Prompt:
 
 
 def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[int], bool]:
-    """Token ids of a prompt, and whether its passage had to be cut for them to fit.
+    """Token ids of a prompt, and whether its passage had to be cut to fit.
 
-    A prompt may fill the model's context but for the thinking budget, of which at most a quarter
-    of the context is held back. Raises RowError where not even the empty passage leaves that room.
+    The prompt may fill the model's context except for a reserve. The reserve is the thinking budget, but
+    at most a quarter of the context. Raises RowError if the prompt does not fit even with an empty passage.
     """
     reserve = min(policy.max_thinking_tokens, engine.max_model_len // 4)
     limit = engine.max_model_len - CLOSING_TOKENS - (0 if policy.kind is PolicyKind.NO_THINK else reserve)
@@ -49,7 +49,7 @@ def _encode_pieces(engine: Engine, pieces: Sequence[str]) -> list[int]:
 
 
 def _encode_start(engine: Engine, pieces: Sequence[str], room: int) -> list[int]:
-    """The first `room` tokens of a passage. Text that cannot be among them is not tokenised."""
+    """The first `room` tokens of a passage. Text that is certainly beyond them is not tokenised."""
     ids: list[int] = []
     for piece in pieces:
         if len(ids) >= room:

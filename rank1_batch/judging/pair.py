@@ -1,6 +1,6 @@
-"""How one pair becomes one judgment: reason, close if need be, read the verdict.
+"""Turns one pair into one judgment: reason, close the reasoning if it did not end, read the verdict.
 
-Drives any `Engine`; knows nothing about vLLM, Ray, files or tables.
+Works with any `Engine`. Knows nothing about vLLM, Ray, files or tables.
 """
 
 from rank1_batch.errors import RowError
@@ -38,10 +38,10 @@ async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
 async def judge_given_trace(
     engine: Engine, pair: Pair, policy: Policy, trace: str | None, *, complete: bool
 ) -> Judgment:
-    """The judgment of a pair whose reasoning is known: the verdict alone is asked for. Errors as in `judge_pair`.
+    """The judgment of a pair whose reasoning is known: only the verdict is requested. Errors as in `judge_pair`.
 
-    It is `judge_pair`'s own where the text of a complete trace is tokenised as it was generated, which
-    `trace_tokens` tells. `trace` is None without reasoning.
+    The judgment equals that of `judge_pair` if the text of a complete trace is tokenised as it was
+    generated. `trace_tokens` shows whether it was. `trace` is None without reasoning.
     """
     try:
         prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
@@ -54,9 +54,9 @@ async def judge_given_trace(
 
 
 async def _reason(engine: Engine, prompt: list[int], max_tokens: int, begun: Begun | None) -> Reasoning:
-    """Reasoning of at most `max_tokens`; what was begun is gone on with where the engine would write it again.
+    """Reasoning of at most `max_tokens`. Earlier reasoning continues if the engine would write the same text again.
 
-    That is so for the same prompt, greedy decoding, and a trace whose tokens can be told from its text.
+    That is so if the prompt is the same, decoding is greedy, and the trace's text gives its tokens back.
     """
     if begun is None or begun.prompt_tokens != len(prompt):
         return await engine.reason(prompt, max_tokens)
@@ -68,14 +68,14 @@ async def _reason(engine: Engine, prompt: list[int], max_tokens: int, begun: Beg
 
 
 def _close(engine: Engine, prompt: list[int], reasoning: Reasoning) -> list[int]:
-    """The prompt of the verdict: what was generated, or its closed form where it has no end."""
+    """The prompt of the verdict: the generated tokens, or the closed reasoning if it did not end by itself."""
     if reasoning.complete:
         return [*prompt, *reasoning.token_ids]
     closing = engine.encode(close_reasoning(reasoning.text))
     spare = engine.max_model_len - len(prompt) - 1
     if len(closing) <= spare:
         return prompt + closing
-    # Text can come back from the tokenizer longer than it was generated: its end gives way.
+    # Tokenising the text can give more tokens than were generated. Then the last ones are cut.
     end = engine.encode(f"\n{THINK_END}")
     return prompt + closing[: spare - len(end)] + end
 

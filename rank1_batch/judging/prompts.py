@@ -1,7 +1,7 @@
-"""Prompts as Rank1 was trained on them, and how a user's text gets into them safely.
+"""The prompts that Rank1 was trained on, and a safe way to put a user's text into them.
 
-The template, the data-set prompts and the instruction rule are those of orionw/rank1 @30585c2 (MIT).
-Knows nothing about tokens: a prompt is a sequence of text pieces that are to be tokenised one by one.
+The template, the data-set prompts and the instruction rule come from orionw/rank1 @30585c2 (MIT).
+Knows nothing about tokens. A prompt is a sequence of text pieces, each tokenised separately.
 """
 
 import re
@@ -22,17 +22,17 @@ _SLOTS = re.compile(r"\{(query|passage)\}")
 
 
 class ControlTokens(NamedTuple):
-    """The spelling of a tokenizer's control tokens: what matches any of them, and letters of the longest."""
+    """A tokenizer's control tokens as text: a pattern that matches any of them, and the length of the longest."""
 
     pattern: re.Pattern[str]
     longest: int
 
 
 class Prompt(NamedTuple):
-    """A rendered prompt. `head + passage + tail` is its text; each member is a tuple of pieces.
+    """A rendered prompt. `head + passage + tail` is its text. Each member is a tuple of pieces.
 
-    Only `passage` may be shortened. Pieces are tokenised separately, so that no piece of a user's
-    text can turn into a control token (`<think>`, `<|im_end|>`, …).
+    Only `passage` may be shortened. Pieces are tokenised separately, so a user's text can never turn
+    into a control token (`<think>`, `<|im_end|>`, …).
     """
 
     head: tuple[str, ...]
@@ -46,10 +46,10 @@ class Prompt(NamedTuple):
 
 
 def combine_query(query: str, instruction: str | None, dataset_prompt: str | None) -> str:
-    """The text for the Query slot: instruction appended, then the data set's prompt around it.
+    """The text for the Query slot: the query and its instruction, inside the data set's prompt.
 
-    The reference's rule: `f"{query} {instruction}".strip()`, and the bare query where both are
-    equal after stripping.
+    The reference's rule: `f"{query} {instruction}".strip()`, or the query alone if both are equal
+    after stripping.
     """
     if instruction is not None and instruction.strip() != query.strip():
         query = f"{query} {instruction}".strip()
@@ -59,12 +59,12 @@ def combine_query(query: str, instruction: str | None, dataset_prompt: str | Non
 
 
 def combine_title(title: str | None, text: str) -> str:
-    """The passage shown to the model: `f"{title} {text}"` where there is a title, as the reference."""
+    """The passage shown to the model: `f"{title} {text}"` if there is a title, as in the reference."""
     return f"{title} {text}" if title else text
 
 
 def check_template(template: str) -> list[str]:
-    """What is wrong with a template, one sentence each; empty for a good one."""
+    """What is wrong with a template, one sentence for each problem. Empty if it is right."""
     slots = _SLOTS.findall(template)
     return [
         f"prompt.template needs {{{slot}}} exactly once, but has it {slots.count(slot)} times"
@@ -76,8 +76,8 @@ def check_template(template: str) -> list[str]:
 def render_prompt(template: str, query: str, passage: str, control: ControlTokens) -> Prompt:
     """The prompt of one pair. `template` holds `{query}` and `{passage}` once each.
 
-    Where a query or a passage spells a control token, it is cut apart, so that it is read as the
-    letters it is made of.
+    If a query or a passage spells a control token, the text is split there, so that the model reads it
+    as ordinary letters.
     """
     parts = _SLOTS.split(template)
     user_text = {"query": query, "passage": passage}
@@ -88,16 +88,16 @@ def render_prompt(template: str, query: str, passage: str, control: ControlToken
 
 
 def build_control_tokens(tokens: Iterable[str]) -> ControlTokens:
-    """What matches any of these control tokens; never matches if there are none."""
+    """A pattern that matches any of these control tokens. It never matches if there are none."""
     spellings = sorted(tokens)
     pattern = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
     return ControlTokens(pattern, max(map(len, spellings), default=0))
 
 
 def join_pieces(texts: Iterable[tuple[str, ...]], control: ControlTokens) -> tuple[str, ...]:
-    """Several texts as one: the last piece of each and the first of the next are made one piece.
+    """Joins several texts: the last piece of each and the first piece of the next become one piece.
 
-    They stay two where a control token would lie across the seam.
+    They stay separate if together they would spell a control token.
     """
     pieces = [""]
     for first, *rest in texts:
@@ -110,7 +110,7 @@ def join_pieces(texts: Iterable[tuple[str, ...]], control: ControlTokens) -> tup
 
 
 def _fill(parts: Sequence[str], user_text: dict[str, str], control: ControlTokens) -> tuple[str, ...]:
-    """The pieces of a part of the template; `parts` alternates literals and names of slots."""
+    """The pieces of a part of the template. In `parts`, literals and slot names alternate."""
     texts = [_defuse(user_text[part], control) if place % 2 else (part,) for place, part in enumerate(parts)]
     return join_pieces(texts, control)
 
@@ -127,7 +127,7 @@ def _completes_control(left: str, right: str, control: ControlTokens) -> bool:
 
 
 def _control_starts(text: str, control: ControlTokens) -> Iterator[tuple[int, str]]:
-    """Where `text` spells a control token, and which; also where two of them overlap."""
+    """Every place where `text` spells a control token, and the token. Overlapping ones are included."""
     match = control.pattern.search(text)
     while match:
         yield match.start(), match[0]
@@ -135,6 +135,6 @@ def _control_starts(text: str, control: ControlTokens) -> Iterator[tuple[int, st
 
 
 def _defuse(text: str, control: ControlTokens) -> tuple[str, ...]:
-    """`text` cut after the first letter of every control token it spells; one piece if none."""
+    """`text` split after the first letter of every control token that it spells. One piece if there is none."""
     cuts = [start + 1 for start, _ in _control_starts(text, control)]
     return tuple(text[a:b] for a, b in zip([0, *cuts], [*cuts, len(text)], strict=True))

@@ -1,4 +1,4 @@
-"""Pair, Reasoning, Verdict, Judgment, and the Engine that answers."""
+"""The records Pair, Reasoning, Verdict and Judgment, and the protocol of an Engine."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -9,7 +9,7 @@ from rank1_batch.judging.scoring import Verdict
 
 
 class Begun(NamedTuple):
-    """Reasoning that an earlier run closed at its budget, with the numbers of tokens of prompt and trace."""
+    """Reasoning that an earlier run closed at its budget, with its token counts of prompt and trace."""
 
     trace: str
     prompt_tokens: int
@@ -17,9 +17,9 @@ class Begun(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """A query and a passage to be judged, as they stand in the input; None where it has null.
+    """A query and a passage to judge, as they stand in the input. None stands for null.
 
-    `begun` is reasoning to go on with, where that comes to the same as to reason anew.
+    `begun` is earlier reasoning to continue, if that gives the same result as starting again.
     """
 
     query: str | None
@@ -30,7 +30,7 @@ class Pair(NamedTuple):
 
 
 class BadRow(NamedTuple):
-    """An input row that is no pair: nothing is asked, and the reason becomes its error."""
+    """An input row that is not a valid pair. The model is not asked, and the reason becomes the row's error."""
 
     reason: str
 
@@ -52,7 +52,7 @@ class Policy(NamedTuple):
 
 
 class Finish(StrEnum):
-    """How the reasoning of a row ended (DESIGN: the output's `finish` column)."""
+    """How the reasoning of a row ended (the output's column `finish`)."""
 
     COMPLETE = "complete"
     CLOSED = "closed"
@@ -63,8 +63,8 @@ class Finish(StrEnum):
 class Reasoning(NamedTuple):
     """What the model wrote after the prompt.
 
-    `token_ids` go back to the engine as they are; where `complete`, they end with `</think>`.
-    `text` is the reasoning without `</think>`; `tokens` counts what was generated.
+    `token_ids` go back to the engine unchanged. If `complete`, they end with `</think>`. `text` is the
+    reasoning without `</think>`. `tokens` counts the generated tokens.
     """
 
     token_ids: Sequence[int]
@@ -74,37 +74,37 @@ class Reasoning(NamedTuple):
 
 
 class Engine(Protocol):
-    """A model that can be asked. Sequences of token ids in, reasoning or a verdict out.
+    """A model that answers requests. It takes token ids, and returns reasoning or a verdict.
 
-    `reason` and `verdict` raise RowError for what only this row can be blamed for, and
-    EngineDiedError when nothing more can be asked.
+    `reason` and `verdict` raise RowError if the fault lies in this row alone, and EngineDiedError if
+    the engine cannot answer any more.
     """
 
     max_model_len: int
     begin_ids: Sequence[int]
-    """Ids that stand before every prompt (a BOS token, for the models that want one)."""
+    """Ids at the start of every prompt (a BOS token, for models that need one)."""
     control: ControlTokens
-    """The control tokens of the tokenizer, which text of users must not spell."""
+    """The tokenizer's control tokens. Text of users must not turn into them."""
     prompt_tokens: int
-    """Tokens of all prompts that were answered so far, of both kinds."""
+    """Tokens of all prompts answered so far, for reasoning and for verdicts."""
     cached_tokens: int
-    """Those of them that the engine found in its prefix cache."""
+    """How many of these tokens the engine found in its prefix cache."""
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; control tokens in it become their ids; nothing is added."""
+        """Token ids of `text`. Control tokens in it become their ids. Nothing is added."""
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
-        """Continue `prompt` greedily up to `</think>`, the model's own end, or `max_tokens`."""
+        """Continue `prompt` greedily until `</think>`, the model's end of text, or `max_tokens`."""
 
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
-        """The two logprobs at the position right after `prompt`, which ends in `</think>`."""
+        """The two logprobs at the position right after `prompt`. The prompt must end in `</think>`."""
 
     async def close(self) -> None:
-        """End the engine, and let go of what it holds."""
+        """Stop the engine and free what it holds."""
 
 
 class Judgment(NamedTuple):
-    """All that is known about a pair after it was judged. Score and logprobs are None on error."""
+    """The result of judging a pair. Score and logprobs are None on error."""
 
     score: float | None
     true_logprob: float | None
@@ -119,7 +119,7 @@ class Judgment(NamedTuple):
 
 
 def failed_judgment(error: str) -> Judgment:
-    """The judgment of a row that could not be judged: no score, and the reason why."""
+    """The judgment of a row that could not be judged: the reason, and no score."""
     return Judgment(None, None, None, None, Finish.ERROR, None, 0, 0, passage_truncated=False, error=error)
 
 

@@ -1,4 +1,4 @@
-"""A score from a verdict. Knows nothing about where the two logprobs come from."""
+"""Computes a score from a verdict. Knows nothing about where the two logprobs come from."""
 
 import math
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from rank1_batch.errors import RowError
 
 SATURATED = 1e-6
-"""A score this close to 0 or 1 (a gap of 13.8) hardly orders rows: float32 has 16 numbers left below 1."""
+"""Scores closer than this to 0 or 1 (a gap of 13.8) hardly order rows: float32 has only 16 numbers left below 1."""
 
 LEAST_MASS = 0.5
 
 TRUE_ANSWER, FALSE_ANSWER = " true", " false"
-"""What Rank1 writes after `</think>`, with the blank that is part of each token."""
+"""Rank1's answers after `</think>`. The blank is part of each token."""
 
 
 class Verdict(NamedTuple):
@@ -24,8 +24,8 @@ class Verdict(NamedTuple):
 def score_verdict(verdict: Verdict) -> float:
     """Rank1's relevance, 0 to 1: exp(t) / (exp(t) + exp(f)), computed as sigmoid(t - f).
 
-    Source: arXiv 2502.18418, section 3. The logistic form never divides 0 by 0, and float64 keeps
-    scores apart up to a gap of 36 (float32: 18). Raises RowError where a logprob is no number.
+    Source: arXiv 2502.18418, section 3. The logistic form never divides 0 by 0. float64 keeps scores
+    apart up to a gap of 36 (float32: 18). Raises RowError if a logprob is not a number.
     """
     gap = verdict.true_logprob - verdict.false_logprob
     if math.isnan(gap):
@@ -36,10 +36,10 @@ def score_verdict(verdict: Verdict) -> float:
 
 
 def is_saturated(score: float) -> bool:
-    """Whether a score is so close to 0 or 1 that it hardly orders rows any more."""
+    """Whether a score is so close to 0 or 1 that it hardly orders rows."""
     return min(score, 1.0 - score) < SATURATED
 
 
 def is_stray(verdict: Verdict) -> bool:
-    """Whether the model meant to write something else: both words together have less than half of its probability."""
+    """Whether the model wanted to write neither true nor false: together they have less than half the probability."""
     return math.exp(verdict.true_logprob) + math.exp(verdict.false_logprob) < LEAST_MASS

@@ -1,1 +1,1 @@
-"""What is judged: shards of pairs, their columns, and units of them."""
+"""The input: shards of pairs, their columns, and the units they are split into."""

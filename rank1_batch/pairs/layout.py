@@ -1,7 +1,4 @@
-"""What tables of pairs and of judgments look like, and the way between Arrow and the core's records.
-
-Column names are spelled here and nowhere else.
-"""
+"""Finds the columns of pairs in an input file, and turns Arrow tables into the core's records."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -28,17 +25,17 @@ from rank1_batch.judging.records import BadRow, Pair
 from rank1_batch.storage.parquet import is_text
 
 OF_CANDIDATE = (DOC_ID, PASSAGE, TITLE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
-"""Columns that belong to a candidate, not to its query, where a row holds a list of candidates."""
+"""Columns that belong to a candidate, not to its query, if a row holds a list of candidates."""
 
 ALIASES = {PASSAGE: ("text",)}
-"""Names taken for a column where the input does not have the column's own name."""
+"""Other names of a column, used if the input does not have the column's own name."""
 
 
 class Layout(NamedTuple):
-    """Where the columns of an input stand.
+    """Where an input file holds its columns.
 
-    `columns` maps our name to the file's, for the columns that are there; `candidates` is the
-    column that holds the list of candidates, None where every row is one pair; `keep` passes through.
+    `columns` maps our name to the file's, for the columns that exist. `candidates` is the column with
+    the list of candidates, or None if every row is one pair. `keep` lists columns copied to the output.
     """
 
     columns: Mapping[str, str]
@@ -52,10 +49,10 @@ class Layout(NamedTuple):
 
 
 def find_layout(schema: pa.Schema, mapping: Mapping[str, str], keep: Sequence[str]) -> tuple[Layout, list[str]]:
-    """The layout of a file, and what is wrong with it, one sentence a problem.
+    """The layout of a file, and what is wrong with it, one sentence for each problem.
 
-    `mapping` is the user's `input.columns`: our name to the file's. Columns not in it go by their
-    own name or an alias.
+    `mapping` is the user's `input.columns`: our name to the file's. Other columns are found by their
+    own name or by an alias.
     """
     nested = _candidate_fields(schema, mapping.get(CANDIDATES, CANDIDATES))
     fields = {field.name: field.type for field in schema}
@@ -70,21 +67,21 @@ def find_layout(schema: pa.Schema, mapping: Mapping[str, str], keep: Sequence[st
         elif ours in REQUIRED or ours in mapping:
             problems.append(_missing(ours, mapping.get(ours), place, inside=place is nested))
     if nested is None and CANDIDATES in mapping:
-        problems.append(f"no column {mapping[CANDIDATES]!r} that holds lists of candidates (structs)")
+        problems.append(f"no column {mapping[CANDIDATES]!r} with lists of candidates (structs)")
     problems += [_missing(name, name, fields, inside=False) for name in keep if name not in fields]
     elsewhere = {
         ours for ours, name in columns.items() if name != ours or (nested is not None and ours in OF_CANDIDATE)
     }
-    problems += [f"input.keep: {name} is what the judge calls another column" for name in keep if name in elsewhere]
+    problems += [f"input.keep: {name} is also our name for another column" for name in keep if name in elsewhere]
     candidates = mapping.get(CANDIDATES, CANDIDATES) if nested is not None else None
     return Layout(columns, candidates, tuple(keep)), problems
 
 
 def flatten(table: pa.Table, layout: Layout, first_row: int) -> pa.Table:
-    """One row a pair, with our column names, the kept columns, `row` and `candidate`.
+    """One row for each pair, with our column names, the kept columns, `row` and `candidate`.
 
-    `row` is the number of the row in the input file, `first_row` that of the table's first row;
-    `candidate` the place in the row's list of candidates, null where a row is one pair.
+    `row` is the row's number in the input file. `first_row` is the number of the table's first row.
+    `candidate` is the place in the row's list of candidates, null if a row is one pair.
     """
     rows = pa.array(range(first_row, first_row + len(table)), pa.int64())
     if layout.candidates is None:
@@ -102,19 +99,19 @@ def flatten(table: pa.Table, layout: Layout, first_row: int) -> pa.Table:
 
 
 def read_pairs(table: pa.Table) -> list[Pair | BadRow]:
-    """A Pair for each row of a flattened table; a BadRow where an id is null or text is not UTF-8."""
+    """A Pair for each row of a flattened table, or a BadRow if an id is null or a text is not UTF-8."""
     names = [name for name in (QUERY_ID, DOC_ID, QUERY, PASSAGE, TITLE, INSTRUCTION) if name in table.column_names]
     columns = {name: _decode(table[name]) for name in names}
     return [_pair(dict(zip(names, row, strict=True))) for row in zip(*columns.values(), strict=True)]
 
 
 def to_text(column: pa.ChunkedArray) -> pa.Array:
-    """A column of any type as text, so that files that differ in it can stand in one table."""
+    """A column of any type as text, so that files with different types fit into one table."""
     return pa.array(as_text(column), pa.string())
 
 
 def _candidate_fields(schema: pa.Schema, name: str) -> dict[str, pa.DataType] | None:
-    """The fields of a candidate where the column is a list of structs, else None."""
+    """The fields of a candidate if the column is a list of structs, else None."""
     if name not in schema.names:
         return None
     kind = schema.field(name).type
@@ -147,7 +144,7 @@ def _check_type(ours: str, name: str, kind: pa.DataType) -> list[str]:
 
 
 def _places(parents: pa.Array) -> pa.Array:
-    """0, 1, 2, … counted anew for each parent, for parents in ascending order."""
+    """0, 1, 2, … for each parent. `parents` must be in ascending order."""
     places, last, place = [], None, 0
     for parent in parents.to_pylist():
         place = place + 1 if parent == last else 0
@@ -157,14 +154,14 @@ def _places(parents: pa.Array) -> pa.Array:
 
 
 def _decode(column: pa.ChunkedArray) -> list[str | bytes | None]:
-    """Text of each value; its bytes where they are not UTF-8; None for null."""
+    """The text of each value, its bytes if they are not UTF-8, or None for null."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not is_text(column.type):
         return [None if value is None else str(value) for value in column.to_pylist()]
     stored = column.cast(pa.large_binary())
     try:
-        # Arrow checks UTF-8 here and nowhere else: Python's str would raise for the whole column.
+        # Arrow checks UTF-8 only in this cast. to_pylist() would raise for the whole column.
         return list(stored.cast(pa.large_string()).to_pylist())
     except pa.ArrowInvalid:
         return [_text_or_bytes(value) for value in stored.to_pylist()]
@@ -178,7 +175,7 @@ def _text_or_bytes(value: bytes | None) -> str | bytes | None:
 
 
 def as_text(column: pa.ChunkedArray) -> list[str | None]:
-    """Like `_decode`, with bytes that are no UTF-8 spelled out in hexadecimal."""
+    """Like `_decode`, but bytes that are not UTF-8 are written in hexadecimal."""
     return [v.decode(errors="backslashreplace") if isinstance(v, bytes) else v for v in _decode(column)]
 
 

@@ -1,6 +1,5 @@
-"""The text that was judged: a unit's rows from its input file, and beside its committed judgments.
+"""Reads the rows of a unit from its input file.
 
-A unit's judgments stand in the order of its rows, so the join is by place and costs no memory.
 Knows nothing about Ray or engines.
 """
 
@@ -20,9 +19,9 @@ OPEN_FILES = 8
 
 
 class UnitReader:
-    """Reads the rows of units, for several threads; the input files that were read last are kept open.
+    """Reads the rows of units, for several threads. The last few input files stay open.
 
-    `columns` maps our name to the file's (`input.columns`), `keep` names those that pass through.
+    `columns` maps our name to the file's (`input.columns`). `keep` names the columns copied to the output.
     """
 
     def __init__(self, source: Store, columns: Mapping[str, str], keep: Sequence[str]) -> None:
@@ -31,13 +30,13 @@ class UnitReader:
         self._open: OrderedDict[str, _Opening] = OrderedDict()
 
     def read(self, unit: Unit) -> tuple[pa.Table, tuple[str, ...]]:
-        """A row for each pair of the unit (`layout.flatten`), and the names of the columns that pass through.
+        """A row for each pair of the unit (`layout.flatten`), and the names of the kept columns.
 
-        Raises BadFileError where the file changed since it was planned, or cannot be read.
+        Raises BadFileError if the file has changed since it was planned, or cannot be read.
         """
         reader, layout = self._reader(unit)
         rows = reader.read(unit.row_start, unit.row_stop, layout.file_columns())
-        self._check_unchanged(unit)  # it may have been written over while it was read
+        self._check_unchanged(unit)  # it may have been replaced while it was read
         return flatten(rows, layout, unit.row_start), layout.keep
 
     def _reader(self, unit: Unit) -> tuple[RowReader, Layout]:
@@ -62,11 +61,11 @@ class UnitReader:
     def _check_unchanged(self, unit: Unit) -> None:
         found = stat_file(self._source, unit.path)
         if found is None or found.identity != unit.identity:
-            raise BadFileError(f"{self._source.url}/{unit.path}: changed or gone since the job was planned")
+            raise BadFileError(f"{self._source.url}/{unit.path}: changed or removed since the job was planned")
 
 
 class _Opening:
-    """A file that one thread opens for all."""
+    """A file that one thread opens for all threads."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

@@ -1,6 +1,6 @@
-"""The work unit: a run of rows of one input file, judged as one and committed as one file.
+"""The work unit: consecutive rows of one input file, judged together and committed as one file.
 
-Cuts runs of rows into units; knows nothing about files or Ray.
+Knows nothing about files or Ray.
 """
 
 import hashlib
@@ -17,13 +17,13 @@ SMALLEST_UNIT_ROWS = 32
 MOST_UNITS = 20_000
 
 TAIL_UNITS = 64
-"""Toward the end, a unit takes at most 1/64 of what is left, so that all replicas end together."""
+"""Toward the end, a unit takes at most 1/64 of the remaining pairs, so that all replicas finish together."""
 
 
 class Unit(NamedTuple):
-    """Rows `row_start` to `row_stop` (excluded) of one file; `pairs` is what they hold.
+    """Rows `row_start` to `row_stop` (excluded) of one file. `pairs` is the number of pairs in them.
 
-    `path` is relative to the input root, `identity` the file's etag, or its size and time of change.
+    `path` is relative to the input root. `identity` is the file's etag, or its size and time of change.
     """
 
     unit_id: str
@@ -35,27 +35,27 @@ class Unit(NamedTuple):
 
 
 def name_unit(path: str, identity: str, row_start: int, row_stop: int) -> str:
-    """The unit's id, 16 hex digits: the same rows of the same file get the same id on any machine."""
+    """The unit's id, 16 hex digits. The same rows of the same file get the same id on any machine."""
     key = "\n".join((path, identity, str(row_start), str(row_stop)))
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
 def choose_unit_rows(total_pairs: int) -> int:
-    """Pairs a unit: 256, more for a large job, so that it stays near 20,000 units, but at most 4,096."""
+    """Pairs for each unit: 256, or more for a large job to keep it near 20,000 units, but at most 4,096."""
     return min(max(UNIT_ROWS, total_pairs // MOST_UNITS), LARGEST_UNIT_ROWS)
 
 
 def cut_unit_rows(unit_rows: int, remaining_pairs: int) -> int:
-    """Pairs of the next unit when so many are left to be cut, smaller toward the end."""
+    """Pairs of the next unit when `remaining_pairs` are left. Units get smaller toward the end."""
     return min(unit_rows, max(SMALLEST_UNIT_ROWS, remaining_pairs // TAIL_UNITS))
 
 
 def cut_runs(query_ends: Sequence[int], unit_rows: int, remaining_pairs: int) -> Iterator[tuple[int, int]]:
     """Cut the rows of one file into (start, stop) runs of about `unit_rows`, between queries.
 
-    `query_ends` are the ascending row numbers at which a query ends, the last being the number of
-    rows. A query of more than `unit_rows` rows is cut inside. `remaining_pairs` counts this file
-    and all after it.
+    `query_ends` are the ascending row numbers at which a query ends. The last one is the number of
+    rows. A query of more than `unit_rows` rows is split. `remaining_pairs` counts the pairs of this
+    file and of all after it.
     """
     start, stop_at = 0, query_ends[-1] if query_ends else 0
     while start < stop_at:
@@ -69,9 +69,9 @@ def cut_runs(query_ends: Sequence[int], unit_rows: int, remaining_pairs: int) ->
 
 
 def cut_lists(list_sizes: Sequence[int], unit_rows: int, remaining_pairs: int) -> Iterator[tuple[int, int, int]]:
-    """Cut rows that hold a list of candidates each into (start, stop, pairs) of about `unit_rows` pairs.
+    """Cut rows with a list of candidates each into (start, stop, pairs) of about `unit_rows` pairs.
 
-    A row is never cut: one query's candidates stay in one unit.
+    A row is never split, so one query's candidates stay in one unit.
     """
     start = pairs = done = 0
     for row, size in enumerate(list_sizes):

@@ -1,4 +1,4 @@
-"""Rows of several units through one engine: first come, first served, with no barrier between units.
+"""Sends the rows of several units through one engine, in order of arrival and without waiting between units.
 
 Knows nothing about files or Ray.
 """
@@ -11,11 +11,11 @@ from rank1_batch.judging.pair import judge_pair
 from rank1_batch.judging.records import BadRow, Engine, Judgment, Pair, Policy, failed_judgment
 
 SLOTS_PER_SEQUENCE = 1.2
-"""Rows in flight for each sequence of the engine: some are between their two requests at any time."""
+"""Rows in flight for each sequence of the engine. Above 1, because some rows are between their two requests."""
 
 
 class Feeder:
-    """Judges rows on one engine, at most `slots` at a time, in the order in which they were given.
+    """Judges rows on one engine, at most `slots` at a time, in the order given.
 
     All methods belong to one event loop.
     """
@@ -30,13 +30,12 @@ class Feeder:
     async def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order; a BadRow becomes an error with its reason.
 
-        A call's rows begin when all rows of the calls before it have begun. `on_begin` is called when the
-        first of them has a slot, and what it raises ends the call. Equal pairs are asked once, also where
-        they are rows of other calls still under way. An error that is no row's fault ends all calls: no
-        row begins after it.
+        A call's rows begin after all rows of earlier calls have begun. `on_begin` is called when the first
+        of them has a slot. If it raises, the call ends. Equal pairs are judged once, even if they belong
+        to other calls in progress. An error that is not a row's fault ends all calls: no row begins after it.
         """
         async with self._turn:
-            async with self._slots:  # there is one now, and nobody else may take it
+            async with self._slots:  # wait for a free slot; nobody else can take it
                 self._check()
                 on_begin()
             tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]

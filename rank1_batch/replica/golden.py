@@ -1,9 +1,9 @@
-"""The golden set: pairs whose scores are known, and what differs where a replica scores them otherwise.
+"""The golden set: pairs with known scores, and the check that a replica gives the same scores.
 
-A pair comes with its reasoning, and the verdict after it is what is compared. Reasoning itself is not:
-one token that the engine's noise decides otherwise gives another trace, and rightly another score. The
-verdict after a given trace moves by noise alone, costs one short request, and depends on all that can
-go wrong: weights, quantisation, kernels, tensor parallelism, tokenizer and prompt.
+Each pair has its reasoning. Only the verdict after this reasoning is compared, not the reasoning. One
+token that the engine's noise changes gives another trace, and rightly another score. The verdict after a
+given trace changes only by noise and costs one short request. It depends on all that can go wrong:
+weights, quantisation, kernels, tensor parallelism, tokenizer and prompt.
 
 Knows nothing about Ray or engines.
 """
@@ -50,7 +50,7 @@ GOLDEN_SCHEMA = pa.schema(
 
 
 class GoldenPair(NamedTuple):
-    """A pair, its reasoning and its score. The numbers of tokens tell whether it is tokenised as it was then."""
+    """A pair, its reasoning and its score. The token counts show whether it is still tokenised in the same way."""
 
     query_id: str
     doc_id: str
@@ -66,7 +66,7 @@ class GoldenPair(NamedTuple):
 
 
 class GoldenSet(NamedTuple):
-    """The pairs, and what they were made with: `fingerprint` of the run, and its `versions`."""
+    """The pairs, with the `fingerprint` and the `versions` of the run that made them."""
 
     pairs: tuple[GoldenPair, ...]
     fingerprint: dict[str, Any]
@@ -74,7 +74,7 @@ class GoldenSet(NamedTuple):
 
 
 def read_golden(path: str, fingerprint: Mapping[str, Any]) -> GoldenSet:
-    """The golden set of a file. Raises SettingsError where there is none, or one for another job."""
+    """The golden set of a file. Raises SettingsError if there is none, or if it is for another job."""
     golden = _read(path)
     differing = list_differences(_for_whom(golden.fingerprint), _for_whom(fingerprint))
     if differing:
@@ -83,34 +83,34 @@ def read_golden(path: str, fingerprint: Mapping[str, Any]) -> GoldenSet:
 
 
 def write_golden(path: str, golden: GoldenSet) -> None:
-    """Put a golden set. Raises RefusedError where there is a file already: expected scores are not written over."""
+    """Write a golden set. Raises RefusedError if the file exists: expected scores are never overwritten."""
     made_with = json.dumps({"fingerprint": golden.fingerprint, "versions": golden.versions})
     table = pa.Table.from_pylist([pair._asdict() for pair in golden.pairs], GOLDEN_SCHEMA)
     if not create_bytes(open_store(path), "", to_parquet(table.replace_schema_metadata({MADE_WITH_KEY: made_with}))):
-        raise RefusedError(f"golden.path: {path} is there already: choose another name, or remove it")
+        raise RefusedError(f"golden.path: {path} exists already; choose another name, or remove it")
 
 
 def check_scores(golden: GoldenSet, judgments: Sequence[Judgment], settings: GoldenConfig, node: str) -> None:
-    """Raises GoldenError with every pair that a replica judges otherwise than the set says."""
+    """Raises GoldenError that lists every pair for which a replica's score differs from the set."""
     differences = compare_scores(golden, judgments, settings.tolerance)
     if not differences:
         return
     versions = ", ".join(compare_versions(golden.versions, find_versions()))
     told = "\n".join(f"  {difference}" for difference in differences)
     raise GoldenError(
-        f"the replica on node {node[:12]} scores otherwise than the golden set {settings.path} says "
-        f"(golden.tolerance={settings.tolerance:g}), and judges nothing:\n{told}\n"
+        f"the replica on node {node[:12]} failed the check with the golden set {settings.path} "
+        f"(golden.tolerance={settings.tolerance:g}) and was stopped before judging:\n{told}\n"
         f"{f'The set was made with other versions: here {versions}. ' if versions else ''}Weights, quantisation, "
-        "kernels or tensor parallelism may be other than in the run that it was made of. If they are meant to be, "
-        "judge some pairs anew and make a set of them: python -m jobs.golden"
+        "kernels or tensor parallelism may differ from the run that made the set. If this is intended, "
+        "judge some pairs again and make a new set of them: python -m jobs.golden"
     )
 
 
 def compare_scores(golden: GoldenSet, judgments: Sequence[Judgment], tolerance: float) -> list[str]:
-    """What differs in the judgments of the golden pairs, a sentence a pair; empty where they agree."""
+    """The differences in the judgments of the golden pairs, one sentence for each pair. Empty if they agree."""
     together = list(zip(golden.pairs, judgments, strict=True))
     if not any(_can_compare(pair, judgment) for pair, judgment in together):
-        return ["no trace of the set is tokenised as it was generated: the tokenizer is another one"]
+        return ["no trace of the set is tokenised as it was generated; check that the tokenizer is the same"]
     found = (_find_difference(pair, judgment, tolerance) for pair, judgment in together)
     return [difference for difference in found if difference]
 
@@ -137,7 +137,7 @@ def _read(path: str) -> GoldenSet:
 
 
 def _for_whom(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-    """What a set must have in common with a job. All else that shapes scores is what the set is there to try."""
+    """What a set and a job must have in common. The set exists to check everything else that affects scores."""
     return {
         "rules": fingerprint["rules"],
         "model": {"name": str(fingerprint["model"]["name"]).rstrip("/").rpartition("/")[2]},
@@ -147,7 +147,7 @@ def _for_whom(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _can_compare(pair: GoldenPair, judgment: Judgment) -> bool:
-    """Whether the verdict follows the same tokens: unusual ones that were generated come back as usual ones."""
+    """Whether the verdict follows the same tokens. Unusual generated tokens can change when their text is tokenised."""
     return bool(judgment.error) or pair.finish != Finish.COMPLETE or judgment.trace_tokens == pair.trace_tokens
 
 

@@ -1,4 +1,4 @@
-"""Unit → committed file, in an actor that owns one replica; a receipt of a few numbers comes back."""
+"""Judges a unit and commits its file, in an actor that owns one replica. Returns a small receipt."""
 
 import contextlib
 import json
@@ -44,7 +44,7 @@ LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
-    """All that an actor needs to know. `first_file` is one of the input, by which an actor knows that it sees it."""
+    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it."""
 
     config: RerankConfig
     input_url: str
@@ -160,7 +160,7 @@ class JudgeUnits:
         return [failed_judgment(reason)] * len(rows)
 
     def _begin(self, unit: Unit) -> None:
-        """Note that a unit's rows are about to be asked, which they may not be after the run was asked to stop."""
+        """Mark the unit as started. Raises _StoppedError if the run was asked to stop."""
         if not self._go_on:
             raise _StoppedError
         self._begun[unit.unit_id] = time.monotonic()
@@ -192,7 +192,7 @@ class JudgeUnits:
             os._exit(1)
 
     def _check_golden(self, settings: GoldenConfig) -> None:
-        """Raises GoldenError where this replica scores the golden pairs otherwise."""
+        """Raises GoldenError if this replica's scores differ from the golden set."""
         golden = self._spec.golden
         if golden is not None:
             judgments = self._replica.judge_given(given_traces(golden))
@@ -211,7 +211,7 @@ class JudgeUnits:
 
 
 class _StoppedError(Exception):
-    """A unit was not begun, because its run was asked to stop while it waited."""
+    """A unit was not started, because the run was asked to stop while it waited."""
 
 
 class _Turns:

@@ -1,7 +1,7 @@
-"""One engine behind plain blocking calls: its event loop runs in a thread of its own.
+"""One engine behind plain blocking calls. Its event loop runs in a separate thread.
 
-Why a thread: Ray drains an asynchronous actor method into a list and lets a slow consumer block the
-loop it runs on, and with it the engine (Ray 2.60). Knows nothing about files or Ray.
+Why a thread: Ray collects the results of an asynchronous actor method in a list. A slow consumer then blocks
+the method's loop, and with it the engine (Ray 2.60). Knows nothing about files or Ray.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Usage(NamedTuple):
-    """Tokens that were sent to the engine in both passes, and those of them that its prefix cache held."""
+    """Tokens sent to the engine for reasoning and verdicts, and how many of them its prefix cache held."""
 
     prompt_tokens: int
     cached_tokens: int
@@ -37,22 +37,22 @@ class Replica:
         self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
 
     def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
-        """A judgment for each row, in order. Raises EngineDiedError when the engine is gone.
+        """A judgment for each row, in order. Raises EngineDiedError if the engine died.
 
-        `on_begin` is called by the engine's thread before the first row is asked, and may raise instead.
+        `on_begin` is called in the engine's thread before the first row is judged. It may raise to stop the call.
         """
         return self._wait(self._feeder.judge(rows, on_begin))
 
     def judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
-        """The judgment of each (pair, trace, whether it is complete), in order: one short request a row."""
+        """The judgment of each (pair, trace, whether it is complete), in order. One short request for each row."""
         return self._wait(self._judge_given(rows))
 
     def usage(self) -> Usage:
-        """What the engine was sent so far."""
+        """The tokens sent to the engine so far."""
         return Usage(self._engine.prompt_tokens, self._engine.cached_tokens)
 
     def close(self) -> None:
-        """End the engine and its thread."""
+        """Stop the engine and its thread."""
         self._wait(self._engine.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -1,7 +1,7 @@
-"""Rows dealt by query into files on this machine's disk: all rows of a query end up in one of them.
+"""Sorts rows by query into bucket files on this machine's disk. All rows of a query go into the same bucket.
 
-A query's rows may stand in any unit, and no more than one bucket is held at a time. Knows nothing
-about what the rows mean.
+A query's rows can come from any unit. Only one bucket at a time is held in memory. Knows nothing about
+what the rows mean.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 DEAL_ROWS = 256
-"""How many rows a bucket is given at a time, about: fewer would be little beside what describes them."""
+"""About how many rows a bucket gets at a time. With fewer, the metadata of each batch would outweigh the rows."""
 
 
 def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) -> list[Path]:
-    """A place for the file of each bucket, which is there if any row's `key` belongs to it."""
+    """The path of each bucket's file. The file exists only if some row's `key` belongs to the bucket."""
     paths = [folder / str(bucket) for bucket in range(buckets)]
     writers: dict[int, pa.RecordBatchFileWriter] = {}
     with contextlib.ExitStack() as stack:
@@ -33,7 +33,7 @@ def deal_rows(tables: Iterable[pa.Table], key: str, folder: Path, buckets: int) 
 
 
 def _join_small(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """The same rows in tables of at least so many, but for the last."""
+    """The same rows in tables of at least `rows` rows, except for the last table."""
     held: list[pa.Table] = []
     for table in tables:
         held.append(table.replace_schema_metadata(None))
@@ -45,7 +45,7 @@ def _join_small(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _split_rows(table: pa.Table, key: str, buckets: int) -> Iterator[tuple[int, pa.Table]]:
-    """The rows of each bucket that has any, in the order in which they stand."""
+    """The rows of each bucket that has any, in their original order."""
     owner = find_buckets(table[key], buckets)
     ordered = table.take(pa.array(np.argsort(owner, kind="stable")))
     start = 0
@@ -63,7 +63,7 @@ def find_buckets(keys: pa.ChunkedArray, buckets: int) -> npt.NDArray[np.int64]:
 
 
 def read_bucket(path: Path, columns: Sequence[str] | None = None) -> pa.Table | None:
-    """The rows of a bucket; None where it has none."""
+    """The rows of a bucket, or None if it has none."""
     if not path.exists():
         return None
     with pa.memory_map(str(path)) as file:

@@ -1,4 +1,4 @@
-"""Reading Parquet files by rows: footers without opening files, and runs of rows in bounded memory.
+"""Reads Parquet files by rows: footers without opening files, and ranges of rows in bounded memory.
 
 Knows nothing about what the columns mean.
 """
@@ -41,16 +41,16 @@ U = TypeVar("U")
 
 
 def read_footers(store: Store, files: Sequence[FileInfo]) -> Iterator[pq.FileMetaData | BadFileError]:
-    """The footer of each file, in order; an error that names the file where it has none.
+    """The footer of each file, in order, or an error that names the file if it has none.
 
-    Many are fetched at once, and no more are held: each takes some 36 kB.
+    Many footers are fetched at once, but only one such group is held: each takes some 36 kB.
     """
     for start in range(0, len(files), FETCH_FILES):
         yield from _read_some_footers(store, files[start : start + FETCH_FILES])
 
 
 def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.ParquetFile:
-    """An open file. With `stream` its column chunks are read bit by bit, not whole."""
+    """An open file. With `stream` its column chunks are read in small parts, not whole."""
 
     def open_parquet_file() -> pq.ParquetFile:
         return pq.ParquetFile(open_file(store, path), pre_buffer=not stream, buffer_size=BUFFER_BYTES if stream else 0)
@@ -59,7 +59,7 @@ def open_parquet(store: Store, path: str, *, stream: bool = False) -> pq.Parquet
 
 
 def read_or_blame(store: Store, path: str, read: Callable[[], T], what: str = "") -> T:
-    """What `read` returns. Raises BadFileError where the file is at fault, StorageError where the store is."""
+    """What `read` returns. Raises BadFileError if the file is at fault, StorageError if the store is."""
     with store_errors(store, path):
         try:
             return read()
@@ -219,7 +219,7 @@ def _read_some_footers(store: Store, files: Sequence[FileInfo]) -> Iterator[pq.F
 
 
 def _footer_size(tail: bytes) -> int:
-    """Bytes that the footer takes at the end of its file, by the file's trailer; 0 if it has none."""
+    """The size of the footer in bytes, according to the file's trailer. 0 if there is no trailer."""
     if tail[-4:] != b"PAR1" or len(tail) < TRAILER_BYTES:
         return 0
     return int(struct.unpack("<I", tail[-TRAILER_BYTES:-4])[0]) + TRAILER_BYTES
@@ -236,7 +236,7 @@ def _parse_footer(store: Store, file: FileInfo, tail: bytes | Exception) -> pq.F
     try:
         return pq.read_metadata(pa.BufferReader(tail))
     except (pa.ArrowInvalid, OSError) as error:
-        return BadFileError(f"{where}: no readable Parquet file ({file.size_bytes} bytes): {error}")
+        return BadFileError(f"{where}: not a readable Parquet file ({file.size_bytes} bytes): {error}")
 
 
 def _plain(values: pa.Array) -> pa.Array:
@@ -252,7 +252,7 @@ def _plain(values: pa.Array) -> pa.Array:
 
 
 def _row_group_starts(footer: pq.FileMetaData) -> list[int]:
-    """The number of the first row of each row group, and at last the number of rows."""
+    """The number of the first row of each row group, and then the number of all rows."""
     starts = [0]
     for group in range(footer.num_row_groups):
         starts.append(starts[-1] + footer.row_group(group).num_rows)

@@ -1,7 +1,7 @@
-"""Requests to a store, repeated while their failures are transient: with a limit, with jitter, and counted.
+"""Repeats requests to a store while their failures are transient, with a limit and with jitter, and counts them.
 
-One layer for all stores. What the drivers below repeat by themselves multiplies waits (s3fs 2026.9 sends a request
-up to 25 times, each with 15 s to answer), so theirs is turned down. Knows nothing about paths or our errors.
+One layer for all stores. Retries in the drivers below would multiply waits (s3fs 2026.9 sends a request up to 25
+times, each with 15 s to answer), so they are reduced. Knows nothing about paths or this package's errors.
 """
 
 import functools
@@ -30,7 +30,7 @@ TRANSIENT_CODES = {
 """Codes with which a server asks for another try: S3's, or the status, of which GCS has no other."""
 
 PERMANENT = ("NoCredentialsError", "ParamValidationError", "PartialCredentialsError", "ProfileNotFound")
-"""Errors of botocore that another try does not mend; its others are about the connection."""
+"""Errors of botocore that another try does not fix. Its other errors are about the connection."""
 
 T = TypeVar("T")
 
@@ -42,11 +42,11 @@ class PatientFile(io.RawIOBase):
         self._file = retry(open_file)
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes from here on, or all that are left."""
+        """The next `size` bytes, or all that are left."""
         return retry(lambda: self._file.read(size))
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go there; asks the store for nothing."""
+        """Move to a place in the file. Sends no request."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -62,7 +62,7 @@ class PatientFile(io.RawIOBase):
         return True
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if not self.closed:
             self._file.close()
         super().close()
@@ -84,7 +84,7 @@ _retries = _Count()
 
 
 def retry(request: Callable[[], T]) -> T:
-    """What the request returns, asked again while its failures are transient; at last its failure."""
+    """The result of the request, repeated while its failures are transient. Raises its last failure."""
     for attempt in stamina.retry_context(
         is_transient, attempts=None, timeout=timeout_s(), wait_initial=0.5, wait_max=15.0, wait_jitter=1.0
     ):
@@ -96,12 +96,12 @@ def retry(request: Callable[[], T]) -> T:
 
 
 def count_retries() -> int:
-    """Requests that this process sent again so far: ours, and botocore's below s3fs."""
+    """Requests that this process has repeated so far, in this module and in botocore below s3fs."""
     return _retries.total
 
 
 def timeout_s() -> float:
-    """Seconds after which a store counts as gone; the environment may say another number."""
+    """Seconds after which a store counts as failed. The environment variable TIMEOUT_VARIABLE can change it."""
     return float(os.environ.get(TIMEOUT_VARIABLE) or TIMEOUT_S)
 
 

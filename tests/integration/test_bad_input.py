@@ -42,7 +42,7 @@ def test_each_path_that_names_nothing_is_named(run_job: Run, tmp_path: Path) -> 
     paths = [tmp_path / "nowhere", tmp_path / "empty", tmp_path / "text"]
     printed = refuse(run_job, tmp_path, f"input.path=[{','.join(map(str, paths))}]")
     assert f"{paths[0]}: there is no such file" in printed
-    assert f"{paths[1]} holds no Parquet files" in printed
+    assert f"{paths[1]} has no Parquet files" in printed
     assert "notes.csv" in printed
 
 
@@ -57,7 +57,7 @@ def test_missing_columns_and_wrong_types_are_named_with_what_is_there(run_job: R
 
 def test_a_file_that_is_no_parquet_is_named(run_job: Run, tmp_path: Path) -> None:
     (tmp_path / "in.parquet").write_bytes(b"not parquet at all")
-    assert f"{tmp_path / 'in.parquet'}: no readable Parquet file" in refuse(
+    assert f"{tmp_path / 'in.parquet'}: not a readable Parquet file" in refuse(
         run_job, tmp_path, f"input.path={tmp_path / 'in.parquet'}"
     )
 

@@ -130,7 +130,7 @@ def test_a_file_that_is_replaced_while_the_job_runs_is_named_and_its_rows_are_no
     (tmp_path / "new.parquet").replace(pairs / "1.parquet")
     printed, _ = job.communicate(timeout=200)
     assert job.returncode == 2, printed
-    assert "1.parquet: changed or gone since the job was planned" in printed
+    assert "1.parquet: changed or removed since the job was planned" in printed
     before = {path.name: path.read_bytes() for path in output.glob("judgments/*.parquet")}
     assert before
     assert {row["query_id"].split("-")[0] for row in judged(tmp_path)} <= {"q0", "q1"}

@@ -89,7 +89,9 @@ def _check_finished(output: Store) -> list[Unit]:
         raise SettingsError([f"output.path: {output.url} holds no job"])
     left = len(units) - len(committed_units(output) & {unit.unit_id for unit in units})
     if left:
-        raise RefusedError(f"{output.url}: {left} of {len(units)} units are not judged yet. Run jobs.rerank to its end first.")
+        raise RefusedError(
+            f"{output.url}: {left} of {len(units)} units are not judged yet. Run jobs.rerank to its end first."
+        )
     return units
 
 

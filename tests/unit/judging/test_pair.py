@@ -110,7 +110,9 @@ def test_a_failed_judgment_has_no_score_no_label_and_no_verdict() -> None:
 
 def test_what_the_engine_blames_on_the_row_becomes_its_error() -> None:
     judgment = judge(ScriptedEngine(4096, fail_on="Paris"), FRANCE)
-    assert judgment == failed_judgment("the scripted engine was told to fail on this row")
+    assert judgment == failed_judgment(
+        "the scripted engine refused this row, because the prompt holds its `fail_on` text"
+    )
 
 
 def test_an_engine_that_died_is_no_rows_fault() -> None:

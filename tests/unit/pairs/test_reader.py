@@ -131,7 +131,7 @@ def test_a_file_that_changed_since_it_was_planned_is_named(shard: Shard) -> None
     source = shard(PAIRS)
     unit = unit_of(source, 0, 3)
     shard(PAIRS[:5])
-    with pytest.raises(BadFileError, match=r"a\.parquet: changed or gone"):
+    with pytest.raises(BadFileError, match=r"a\.parquet: changed or removed"):
         UnitReader(source, {}, ()).read(unit)
 
 

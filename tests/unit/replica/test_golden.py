@@ -138,7 +138,7 @@ def test_a_replica_that_differs_is_told_with_all_pairs_the_set_and_the_versions(
     with pytest.raises(GoldenError) as caught:
         check_scores(golden, JUDGMENTS, GoldenConfig("s3://bucket/golden.parquet", 0.01), "0123456789abcdef")
     text = str(caught.value)
-    assert "the replica on node 0123456789ab scores otherwise than the golden set s3://bucket/golden.parquet" in text
+    assert "the replica on node 0123456789ab failed the check with the golden set s3://bucket/golden.parquet" in text
     assert all(f"q/{pair.doc_id}: score" in text for pair in pairs)
     assert "golden.tolerance=0.01" in text
     assert "instead of 0.1" in text
@@ -153,7 +153,7 @@ def test_a_set_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_a_set_is_not_written_over(tmp_path: Path) -> None:
     path = str(tmp_path / "golden.parquet")
     write_golden(path, GOLDEN)
-    with pytest.raises(RefusedError, match="is there already"):
+    with pytest.raises(RefusedError, match="exists already"):
         write_golden(path, changed(0, score=0.5))
     assert read_golden(path, build_fingerprint(CONFIG)) == GOLDEN
 

@@ -143,7 +143,7 @@ def test_the_same_run_gives_the_same_bytes_and_no_set_is_written_over(
     assert one.read_bytes() == other.read_bytes()
     assert make(config, "pairs=3")[0] == 6
     assert one.read_bytes() == other.read_bytes()
-    assert "is there already" in capfd.readouterr().err
+    assert "exists already" in capfd.readouterr().err
 
 
 def test_rows_without_a_score_are_not_taken(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_an_input_that_changed_is_no_source_of_text(tmp_path: Path, capfd: pytes
     config = judged_output(tmp_path)
     pq.write_table(pq.read_table(tmp_path / "pairs" / "a.parquet").slice(1), tmp_path / "pairs" / "a.parquet")
     assert make(config)[0] == 2
-    assert "a.parquet: changed or gone" in capfd.readouterr().err
+    assert "a.parquet: changed or removed" in capfd.readouterr().err
 
 
 def test_a_place_that_is_no_output_and_one_without_judgments_are_told(
