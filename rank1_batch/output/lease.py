@@ -193,7 +193,8 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
         if found != other:
             raise RefusedError(
                 f"{store.url}: another run is at work: {found.holder()}. "
-                "Wait for it, or replace it with run.takeover=true. Units under way are then judged again, and all others are kept."
+                "Wait for it, or replace it with run.takeover=true. Units under way are then judged again. "
+                "All others are kept."
             )
 
 

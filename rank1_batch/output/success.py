@@ -33,7 +33,7 @@ def build_success(units: Sequence[Unit]) -> bytes:
 
 
 def is_finished(store: Store, units: Sequence[Unit]) -> bool:
-    """Whether a job with this plan is finished here. Earlier versions left `_SUCCESS` empty, which counts as finished."""
+    """Whether a job with this plan is finished here. An empty `_SUCCESS`, of earlier versions, counts as well."""
     data = read_bytes(store, SUCCESS_PATH)
     if not data:
         return data is not None

@@ -94,7 +94,8 @@ def _in_mid_run() -> Iterator[None]:
     try:
         yield
     except AccessError as error:
-        message = f"{error}\nIt was there, and allowed, when this run started. All committed units are kept. Run the same command again."
+        hint = "It was there, and allowed, when this run started. All committed units are kept."
+        message = f"{error}\n{hint} Run the same command again."
         raise StorageError(message) from error
 
 
