@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -87,10 +87,11 @@ class JobProgress:
 
     def _picture(self) -> RenderableType:
         """The bar, and the state below it, which may take two lines on a narrow terminal."""
-        picture = Table.grid(expand=True)
-        picture.add_row(ProgressBar(self._total_rows, self.counts.rows))
-        picture.add_row(Text(self.line() if len(self._recent) > 1 else LOADING))
-        return picture
+        bar = Table.grid(expand=True)  # it ends the line, which a bar alone does not
+        bar.add_row(ProgressBar(self._total_rows, self.counts.rows))
+        # Not a row of the table, which would fill its line. The ^C that a terminal shows at Ctrl-C would then begin a
+        # new line, of which the next redraw knows nothing: a second bar would stay on the screen.
+        return Group(bar, Text(self.line() if len(self._recent) > 1 else LOADING))
 
     def _print_now_and_then(self) -> None:
         if not self._console.is_terminal and time.monotonic() - self._last_line >= self._every_s:

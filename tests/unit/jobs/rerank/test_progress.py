@@ -4,7 +4,7 @@ import time
 import pytest
 from rich.console import Console
 
-from rank1_batch.jobs.rerank.progress import JobProgress
+from rank1_batch.jobs.rerank.progress import LOADING, JobProgress
 from rank1_batch.output.counts import Counts
 
 
@@ -56,6 +56,15 @@ def test_a_terminal_shows_a_bar() -> None:
         progress.add(Counts(rows=10, closed=4), began=ago(1.0))
     assert progress.line() in printed.getvalue()
     assert "━" * 80 in printed.getvalue()
+
+
+def test_ctrl_c_leaves_one_bar() -> None:
+    """A terminal shows ^C where the cursor is. On a line that is full it would begin a new one."""
+    printed = io.StringIO()
+    console = Console(file=printed, width=80, force_terminal=True)
+    with JobProgress(console, 10, 1, Counts(), 0).show(every_s=1e9):
+        pass
+    assert f"{LOADING}\n" in printed.getvalue()
 
 
 def test_the_rate_counts_from_the_start_of_the_first_unit() -> None:
