@@ -34,7 +34,8 @@ def recipe(target: str) -> str:
 
 
 def test_public_ci_runs_what_people_run() -> None:
-    assert [step["run"] for step in read_job()["steps"] if "run" in step] == ["make test"]
+    (command,) = [step["run"] for step in read_job()["steps"] if "run" in step]
+    assert command.endswith(" make test")
     assert "check" in needs("test")
 
 
@@ -47,7 +48,7 @@ def test_public_ci_tests_each_python_from_the_oldest_on() -> None:
 
 def test_public_ci_gives_setup_the_python_of_the_matrix() -> None:
     (step,) = [step for step in read_job()["steps"] if "run" in step]
-    assert step["env"]["PYTHON"] == "python${{ matrix.python }}"
+    assert "PYTHON=python${{ matrix.python }} " in step["run"]
     assert "python=${PYTHON:-" in (ROOT / "tools" / "setup.sh").read_text(encoding="utf-8")
 
 
