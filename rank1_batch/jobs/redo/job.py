@@ -7,7 +7,7 @@ of the unit stay as they are. If it is killed, the same command resumes it.
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from rich.console import Console
@@ -35,6 +35,7 @@ from rank1_batch.output.generations import (
 from rank1_batch.output.judgments import read_judgments
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.plan import read_first_stages, read_plan
+from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import check_planned_files, open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
@@ -46,7 +47,7 @@ UNITS_AT_ONCE = 8
 def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
     """Judge again what `where` selects; None where it selects nothing, and no redo is left to be finished."""
     output = open_store(config.output.path)
-    _check_finished(output)
+    _find_judged(output)
     # Planned only while no other run adds files: they would be left out of the ranking.
     with hold_output(output, config, console) as lease:
         work, redo, rows = _plan(config)
@@ -54,7 +55,7 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
             return None
         tell(console, f"generation {redo.generation}: {rows} rows of {len(work.pending)} units where {config.where}")
         pending = {unit.unit_id for unit in work.pending}
-        before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending])
+        before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending | work.unread])
         with hold_cluster(work, config, console):
             _begin(work, redo, config)
             judged = judge(work, config, console, before, lease) if work.pending else Judged()
@@ -68,7 +69,8 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     """The units that hold rows to judge again, as what is pending; the redo; and how many such rows there are."""
     start = time.monotonic()
     output = open_store(config.output.path)
-    units = _check_finished(output)
+    judged = _find_judged(output)
+    units = judged.units
     columns = list_columns(config.where, _read_schema(output, units[0])) or [ROW]
     source, files = open_input(config.input)
     check_planned_files(source, files, units)
@@ -77,22 +79,37 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
         counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
     pending = [unit for unit, count in zip(units, counts, strict=True) if count]
-    plan_s = time.monotonic() - start
-    work = Work(source.url, output, units, units, pending, [], read_first_stages(output), plan_s, redo=redo)
-    return work, redo, sum(counts)
+    first_stages, plan_s = read_first_stages(output), time.monotonic() - start
+    plan = judged.planned
+    work = Work(source.url, output, plan, plan, pending, judged.bad_files, first_stages, plan_s, redo=redo)
+    return work._replace(unread=judged.unread()), redo, sum(counts)
 
 
-def _check_finished(output: Store) -> list[Unit]:
-    """The units of the job. Raises SettingsError where there is none, RefusedError where some are not judged."""
-    units = read_plan(output)
-    if not units:
+class _Judged(NamedTuple):
+    """The whole plan, its units that have judgments, and the files that the job left out (`input.on_bad_file=skip`)."""
+
+    planned: list[Unit]
+    units: list[Unit]
+    bad_files: list[str]
+
+    def unread(self) -> frozenset[str]:
+        """Units that have no judgments, since their files could not be read."""
+        return frozenset(unit.unit_id for unit in self.planned) - {unit.unit_id for unit in self.units}
+
+
+def _find_judged(output: Store) -> _Judged:
+    """What the job judged. Raises SettingsError where there is no job, RefusedError where it is not at its end."""
+    planned = read_plan(output)
+    if not planned:
         raise SettingsError([f"output.path: {output.url} holds no job"])
-    left = len(units) - len(committed_units(output) & {unit.unit_id for unit in units})
-    if left:
-        raise RefusedError(
-            f"{output.url}: {left} of {len(units)} units are not judged yet. Run jobs.rerank to its end first."
-        )
-    return units
+    committed = committed_units(output)
+    units = [unit for unit in planned if unit.unit_id in committed]
+    left = len(planned) - len(units)
+    summary = read_summary(output)
+    left_out = summary.bad_files if summary else []
+    if left and not (summary and left_out and summary.counts.rows == sum(unit.pairs for unit in units)):
+        raise RefusedError(f"{output.url}: {left} of {len(planned)} units are not judged yet. Run jobs.rerank first.")
+    return _Judged(planned, units, left_out)
 
 
 def _check_settings(output: Store, config: RedoConfig) -> None:

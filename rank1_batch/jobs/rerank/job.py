@@ -129,7 +129,7 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     start = time.monotonic()
     seen = {**see_ranking(work.output), **see_end(work.output)}  # before the lease is checked
     lease.check()
-    unread = {unit_id for unit_id, _ in judged.failures}
+    unread = work.unread | {unit_id for unit_id, _ in judged.failures}
     units = [unit for unit in work.units if unit.unit_id not in unread]
     counts = count_committed(work.output, units)
     ranked = _rank(work, units, seen)

@@ -34,7 +34,8 @@ class Work(NamedTuple):
 
     `planned` are the units of the plan in the output now. `golden` is what every replica judges before it works. `redo`
     says what to judge again, where only rows that were judged are pending. `abandoned` is whether the output holds
-    nothing but the settings and the plan of a job that judged nothing.
+    nothing but the settings and the plan of a job that judged nothing. `unread` are units that an earlier run could not
+    read (`input.on_bad_file=skip`).
     """
 
     input_url: str
@@ -49,6 +50,7 @@ class Work(NamedTuple):
     redo: Redo | None = None
     retries_before: int = 0
     abandoned: bool = False
+    unread: frozenset[str] = frozenset()
 
     def count_pairs(self) -> int:
         """Rows of the whole job."""

@@ -1,6 +1,7 @@
 """Redo without Ray: what a killed redo left behind, and the same command after it."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,7 +21,9 @@ from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.lease import LEASE_PATH, hold_lease
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.recorded import restore_settings
-from rank1_batch.output.summary import read_summary
+from rank1_batch.output.success import is_finished
+from rank1_batch.output.summary import read_summary, write_summary
+from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import RerankConfig, check_config
 from rank1_batch.storage.store import Store, delete_file, list_files, open_store
 from tests.support.scripted import judge_here
@@ -46,9 +49,9 @@ def redo_settings(config: RerankConfig, *settings: str) -> RedoConfig:
     return load_settings(typed, "redo", RedoConfig, check_config, restore_settings)
 
 
-def leave_as_if_killed_while_ranking(store: Store, config: RedoConfig) -> int:
-    """What a redo leaves that is killed after its last unit: all units put, none of it ranked; how many there are."""
-    units = read_plan(store)
+def leave_as_if_killed_while_ranking(store: Store, config: RedoConfig, without: Unit | None = None) -> None:
+    """What a redo leaves that is killed after its last unit: all units are put, and none of it is ranked."""
+    units = [unit for unit in read_plan(store) if unit != without]
     policy = {"kind": str(config.policy.kind), "max_thinking_tokens": config.policy.max_thinking_tokens}
     write_generations(
         store, [{"where": config.where, "policy": policy, "started_at": 1.0, "finished_at": None}]
@@ -59,7 +62,6 @@ def leave_as_if_killed_while_ranking(store: Store, config: RedoConfig) -> int:
         changed = [row._replace(score=0.5) if row.score is not None else row for row in parse_judgments(table)]
         table = table.set_column(table.schema.get_field_index("score"), "score", [[row.score for row in changed]])
         commit_unit(store, unit, table, count_judgments(changed), generation=1)
-    return len(units)
 
 
 def test_a_redo_that_was_killed_after_its_last_unit_is_finished_by_the_same_command(judged: RerankConfig) -> None:
@@ -112,3 +114,23 @@ def test_a_redo_has_the_settings_of_the_run(judged: RerankConfig) -> None:
     summary = read_summary(open_store(judged.output.path))
     assert summary is not None
     assert summary.counts.closed > 0
+
+
+def test_a_redo_works_on_an_output_whose_job_left_a_file_out(judged: RerankConfig) -> None:
+    """A file that could not be read has units in the plan, and no judgments."""
+    store = open_store(judged.output.path)
+    lost = read_plan(store)[0]
+    delete_file(store, judgments_path(lost.unit_id))
+    with pytest.raises(RefusedError, match="1 of 4 units are not judged yet"):
+        run_redo(redo_settings(judged), SILENT)
+    summary = read_summary(store)
+    assert summary is not None
+    counts = summary.counts._replace(rows=summary.counts.rows - lost.pairs)
+    write_summary(store, replace(summary, counts=counts, bad_files=["part-0.parquet: cannot be read"]))
+    leave_as_if_killed_while_ranking(store, redo_settings(judged), without=lost)
+    outcome = run_redo(redo_settings(judged), SILENT)
+    assert outcome is not None
+    assert outcome.exit_code == 3
+    assert outcome.summary.counts.rows == 15
+    assert outcome.summary.bad_files == ["part-0.parquet: cannot be read"]
+    assert is_finished(store, read_plan(store))
