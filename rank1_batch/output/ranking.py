@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.columns import DOC_ID, QUERY_ID, RANK
-from rank1_batch.errors import RefusedError
+from rank1_batch.errors import BadFileError, RefusedError
 from rank1_batch.output.layout import judgments_path
 from rank1_batch.output.order import RANKING_SCHEMA, RUN_SCORE, rank_rows
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.buckets import deal_rows, read_bucket
-from rank1_batch.storage.parquet import read_tables, to_parquet
+from rank1_batch.storage.parquet import read_footers, read_tables, to_parquet
 from rank1_batch.storage.store import Store, delete_file, list_files, put_over, stat_file, write_file
 
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
@@ -110,6 +110,13 @@ def rank_units(
         _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], Path(folder)), seen)
     _delete_others(store, members)
     return Ranked(queries, rows, total - rows)
+
+
+def is_ranked(store: Store, rows: int) -> bool:
+    """Whether the run is there, and a ranking whose files have so many rows together. Reads their footers."""
+    files = [file for file in list_files(store, RANKING_FOLDER) if file.path.endswith(".parquet")]
+    found = sum(0 if isinstance(footer, BadFileError) else footer.num_rows for footer in read_footers(store, files))
+    return found == rows and stat_file(store, RUN_PATH) is not None
 
 
 def see_ranking(store: Store) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rank1_batch.output.fingerprint import build_fingerprint, check_output, clai
 from rank1_batch.output.generations import Redo, check_redo_finished
 from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
+from rank1_batch.output.ranking import is_ranked
 from rank1_batch.output.recorded import record_settings
 from rank1_batch.output.success import is_finished
 from rank1_batch.output.summary import Summary, read_summary
@@ -95,6 +96,8 @@ def find_finished(work: Work, gates: GatesConfig) -> Summary | None:
     summary = read_summary(work.output)
     if summary is None or not is_finished(work.output, work.units):
         return None
+    if not is_ranked(work.output, summary.counts.rows - summary.duplicate_candidates):
+        return None  # a part of it was deleted or damaged: it is made anew
     return summary if summary.gates == check_gates(summary.counts, gates) else None
 
 

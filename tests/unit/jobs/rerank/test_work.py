@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from rank1_batch.errors import RefusedError
+from rank1_batch.jobs.rerank.job import run_rerank
 from rank1_batch.jobs.rerank.work import claim_work, find_work
 from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import commit_unit
@@ -15,6 +17,7 @@ from rank1_batch.output.lease import LEASE_PATH
 from rank1_batch.output.plan import read_plan
 from rank1_batch.settings import RerankConfig, load_config
 from rank1_batch.storage.store import open_store, write_bytes
+from tests.support.scripted import judge_here
 from tests.support.tiny_model import tiny_pairs
 
 
@@ -55,3 +58,29 @@ def test_an_output_with_judgments_belongs_to_its_settings(tmp_path: Path) -> Non
         find_work(meant)
     with pytest.raises(RefusedError, match=r"model\.name"):
         claim_work(work, meant)
+
+
+@pytest.mark.parametrize(
+    ("path", "data"),
+    [
+        ("run.trec.gz", None),
+        ("ranking/part-00000.parquet", None),
+        ("ranking/part-00000.parquet", b""),
+        ("ranking/part-00000.parquet", b"PAR1"),
+    ],
+)
+def test_a_ranking_that_is_gone_or_damaged_is_made_anew(tmp_path: Path, path: str, data: bytes | None) -> None:
+    (tmp_path / "pairs").mkdir()
+    pq.write_table(tiny_pairs(20), tmp_path / "pairs" / "pairs.parquet")
+    config = judge_here(f"input.path={tmp_path / 'pairs'}", f"output.path={tmp_path / 'judged'}")
+    silent = Console(quiet=True)
+    assert not run_rerank(config, silent).nothing_to_do
+    assert run_rerank(config, silent).nothing_to_do
+    file = tmp_path / "judged" / path
+    before = file.read_bytes()
+    if data is None:
+        file.unlink()
+    else:
+        file.write_bytes(data)
+    assert not run_rerank(config, silent).nothing_to_do
+    assert file.read_bytes() == before
