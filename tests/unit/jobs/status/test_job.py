@@ -84,7 +84,7 @@ def test_without_a_holder_it_says_what_goes_on(store: Store, capfd: pytest.Captu
     assert "rows 30 of 100 judged (30.0%)" in told
     assert "units 3 of 10 committed" in told
     assert "no run is active" in told
-    assert "the same command goes on" in told
+    assert "Run the same command to resume" in told
 
 
 def test_deaths_of_engines_are_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
