@@ -21,7 +21,7 @@ def committed_units(store: Store) -> set[str]:
 
 
 def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, generation: int = 0) -> bool:
-    """Put a unit's judgments: True if this call did it, False if another one was first.
+    """Put a unit's judgments. True if this call did it, False if they were there already.
 
     The file's metadata are the table's own, the counts and the generation. A later generation replaces an earlier one
     in one step, and never the other way round. Raises RuntimeError where the number of rows is not the plan's: a bug,

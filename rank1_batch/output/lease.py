@@ -1,7 +1,7 @@
 """Who works on an output: `_rank1/lease.json`, renewed while a run lives.
 
-A lease keeps two runs from doing the same work twice. It is not what keeps the output whole: that is
-the commit of each unit, which two runs at once do not harm. Knows nothing about Ray or engines.
+A lease keeps two runs from doing the same work twice. It does not protect the output: the commit of each unit does,
+and two runs at once do no harm to it. Knows nothing about Ray or engines.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ LEASE_PATH = "_rank1/lease.json"
 
 
 class Timing(NamedTuple):
-    """How often a lease is renewed, and after how long without it has no holder (three renewals and a slow store)."""
+    """How often a lease is renewed, and after how long without renewal it is free (three renewals and a slow store)."""
 
     renew_s: float = 10.0
     expires_s: float = 35.0
@@ -35,7 +35,7 @@ TIMING = Timing()
 
 
 class LeaseState(StrEnum):
-    """`stopping`: the holder takes no new units, and ends with those that are under way."""
+    """`stopping`: the holder starts no new units, and ends after those under way."""
 
     RUNNING = "running"
     STOPPING = "stopping"
@@ -78,9 +78,9 @@ def may_go_on(store: Store, run_id: str) -> bool:
 
 
 class HeldLease:
-    """The lease of this run: renewed by a thread until it is let go or lost.
+    """The lease of this run. A thread renews it until it is released or lost.
 
-    `displaced` is the run whose place it took: a late renewal of that one is overwritten.
+    `displaced` is the run that it replaced. A late renewal by that run is overwritten.
     """
 
     def __init__(self, store: Store, lease: Lease, displaced: str | None, renew_s: float) -> None:
@@ -115,7 +115,7 @@ class HeldLease:
         return RefusedError(f"{self._store.url}: another run took over{other}. What this run judged is kept.")
 
     def release(self) -> None:
-        """Give the output free, unless another run took it."""
+        """Free the output, unless another run took it."""
         self._ended = True
         self._wake.set()
         self._thread.join()
@@ -133,7 +133,7 @@ class HeldLease:
                 self._wake.wait(self._renew_s)
 
     def _look(self) -> None:
-        """Find out whether the lease is still this run's. One that is gone was another run's before."""
+        """Find out whether this run still holds the lease. If the file is gone, another run took it and has ended."""
         found = read_lease(self._store)
         if found is None or found.run_id not in (self.run_id, self._displaced):
             self.lost_to, self.lost = found, True

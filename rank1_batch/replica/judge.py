@@ -57,7 +57,7 @@ class JudgeSpec(NamedTuple):
 
 
 class Receipt(NamedTuple):
-    """What became of a unit. `failure` says why nothing was committed (a bad input file).
+    """The result of a unit. `failure` says why nothing was committed (a bad input file).
 
     `won` is whether this replica committed it: its judgments may have been there before, by another run
     or by a replica that died before it could say so. `began` is when the unit was begun, by `time.monotonic()` of
@@ -103,8 +103,8 @@ class JudgeUnits:
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
 
-        A unit over which an engine died before is judged alone, so that another death is its own.
-        When the engine dies, so does this process: Ray starts another one and calls it again.
+        A unit over which an engine died before is judged alone, so that a second death can be blamed on it. This
+        process exits when its engine dies. Ray starts another one and calls it again.
         """
         if self._go_on:
             with contextlib.suppress(_StoppedError):
@@ -124,7 +124,7 @@ class JudgeUnits:
             return receipt
 
     def _watch_lease(self) -> None:
-        """Find out every few seconds whether the run still holds its lease, until it does not."""
+        """Check every few seconds whether the run still holds its lease. End when it does not."""
         while self._go_on:
             time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store tells nobody
             with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
@@ -167,7 +167,7 @@ class JudgeUnits:
         logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
 
     def _judge_again(self, unit: Unit, table: pa.Table, redo: Redo) -> list[Judgment]:
-        """The judgments of a committed unit, with those that the redo selects made anew."""
+        """The judgments of a committed unit. Those that the redo selects are new."""
         committed = read_judgments(self._output, unit)
         before = parse_judgments(committed)
         selected = select_rows(committed, redo.where)
@@ -175,7 +175,7 @@ class JudgeUnits:
         return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
 
     def _new_usage(self) -> tuple[int, int, int]:
-        """Tokens sent and found in the cache, and requests repeated, since this was last asked."""
+        """Tokens sent, tokens found in the cache, and repeated requests since the last call."""
         with self._lock:
             told, self._told = self._told, self._replica.usage()
             retries, self._told_retries = count_retries() - self._told_retries, count_retries()
@@ -183,7 +183,7 @@ class JudgeUnits:
             return sent, cached, retries
 
     def _die(self, error: EngineDiedError) -> None:
-        """Note which units were begun, and end the process: `exit_actor()` would not be retried."""
+        """Record which units were started, and exit. Not by `exit_actor()`, after which Ray does not retry."""
         with self._lock:
             begun = list(self._begun)
             logger.error("engine died, units begun: %s (%s)", ", ".join(begun), error)
@@ -215,7 +215,7 @@ class _StoppedError(Exception):
 
 
 class _Turns:
-    """Lets many work together, or one alone."""
+    """Lets many threads work at once, or one alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()

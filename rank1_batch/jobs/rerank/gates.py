@@ -1,7 +1,7 @@
 """The health of a whole job: shares of its rows against limits that warn or fail.
 
-Works on counts that stand in the committed files, so that a job that was killed and resumed gets the
-verdict of one that was not. Knows nothing about files, Ray or colours.
+Uses counts from the committed files, so a job that was killed and resumed gets the same result as one that was not.
+Knows nothing about files, Ray or colours.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ GATE_ADVICE = {
     ),
     "stray": (
         "of the verdicts give less than half to true and false together",
-        "the model meant to write something else; is it a Rank1 checkpoint, and the prompt its own?",
+        "the model wanted to write neither; check that this is a Rank1 checkpoint and that the prompt matches it",
     ),
     "true_least": ("of the rows are true, which is few", "do input.columns name the query and the passage?"),
     "true_most": ("of the rows are true, which is many", "do input.columns name the query and the passage?"),

@@ -43,7 +43,7 @@ DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
 
 class Outcome(NamedTuple):
-    """How a job ended: its summary, and the exit code for it."""
+    """How a job ended: its summary and its exit code."""
 
     summary: Summary
     exit_code: int
@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
-    """Judge what is not yet judged. Returns when every row in has its row out."""
+    """Judge what is not yet judged. Returns when every input row has its output row."""
     work = find_work(config)
     if not work.pending and (summary := find_finished(work, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
@@ -66,7 +66,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
 
 @contextmanager
 def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator[None]:
-    """Ray, where there is anything for it to do."""
+    """Ray, if there is anything for it to do."""
     if not work.pending and not work.ranked_on_cluster():
         yield
         return

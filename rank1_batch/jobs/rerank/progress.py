@@ -1,4 +1,4 @@
-"""What a person sees while a job runs: a bar and the counts on a terminal, a plain line now and then elsewhere."""
+"""What a person sees while a job runs: a bar and counts on a terminal, elsewhere a plain line every so often."""
 
 import datetime as dt
 import math
@@ -86,7 +86,7 @@ class JobProgress:
             yield self
 
     def _picture(self) -> RenderableType:
-        """The bar, and the state below it, which may take two lines on a narrow terminal."""
+        """The bar, and the state below it. The state may take two lines on a narrow terminal."""
         bar = Table.grid(expand=True)  # it ends the line, which a bar alone does not
         bar.add_row(ProgressBar(self._total_rows, self.counts.rows))
         # Not a row of the table, which would fill its line. The ^C that a terminal shows at Ctrl-C would then begin a

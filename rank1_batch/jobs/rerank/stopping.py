@@ -1,4 +1,4 @@
-"""SIGTERM, which schedulers and spot machines send first, as a request to come to an end."""
+"""SIGTERM is a request to stop in good order. Schedulers and spot machines send it first."""
 
 import signal
 import threading
