@@ -18,7 +18,7 @@ from rank1_batch.output.counts import count_judgments
 from rank1_batch.output.generations import read_generations, write_generations
 from rank1_batch.output.judgments import parse_judgments, read_judgments
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
-from rank1_batch.output.lease import LEASE_PATH, hold_lease
+from rank1_batch.output.lease import LEASE_PATH, Timing, hold_lease
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.recorded import restore_settings
 from rank1_batch.output.success import is_finished
@@ -89,7 +89,8 @@ def test_rerank_does_not_call_an_output_done_whose_redo_is_not(judged: RerankCon
 def test_a_redo_plans_only_while_it_holds_the_output(judged: RerankConfig) -> None:
     """Files that another run adds meanwhile would be left out of its ranking."""
     store = open_store(judged.output.path)
-    with hold_lease(store, lambda _: None, takeover=False), pytest.raises(RefusedError, match="another run"):
+    other = hold_lease(store, lambda _: None, takeover=False, timing=Timing(renew_s=0.2))
+    with other, pytest.raises(RefusedError, match="another run"):
         run_redo(redo_settings(judged), SILENT)
     assert run_redo(redo_settings(judged, "where=finish = 'error'"), SILENT) is None
     assert LEASE_PATH not in [file.path for file in list_files(store)]
