@@ -186,7 +186,7 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
     tell(f"another run may be active ({other.holder()}). Waiting up to {expires_s:.0f} s to see whether it is")
     deadline = time.monotonic() + expires_s
     while time.monotonic() < deadline:
-        time.sleep(min(1.0, expires_s / 10))  # a poll: another machine renews it, and a store tells nobody
+        time.sleep(min(1.0, expires_s / 10))  # a poll: another machine renews it, and a store sends no notice
         found = read_lease(store)
         if found is None:
             return

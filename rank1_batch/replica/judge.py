@@ -126,7 +126,7 @@ class JudgeUnits:
     def _watch_lease(self) -> None:
         """Check every few seconds whether the run still holds its lease. End when it does not."""
         while self._go_on:
-            time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store tells nobody
+            time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store sends no notice
             with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
                 self._go_on = may_go_on(self._output, self._spec.run_id)
 

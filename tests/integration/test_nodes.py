@@ -169,7 +169,7 @@ def test_replicas_without_work_give_their_room_back_while_another_judges_on(clus
     slow = ["engine.args.seconds_per_row=1.5", "engine.args.long_rows=0.01", "engine.max_num_seqs=8"]
     job = start_job(node, cluster, *wanted, *slow, "cluster.max_replicas=4")
     wait_for(lambda: [*judged.glob("judgments/*.parquet")], "nothing was judged", JOB_LIMIT_S)
-    poll = "while ray.available_resources().get('CPU', 0) < 3: time.sleep(0.5)"  # Ray tells nobody
+    poll = "while ray.available_resources().get('CPU', 0) < 3: time.sleep(0.5)"  # a poll: Ray sends no notice
     node.check(["python", "-c", f"import ray, time\nray.init(logging_level='ERROR')\n{poll}"])
     assert job.poll() is None
     printed = end_job(job)

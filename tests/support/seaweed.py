@@ -67,7 +67,7 @@ def wait_for(condition: Callable[[], object], message: str, limit_s: float = STA
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, message
-        time.sleep(0.05)  # the pause of a poll, not a guess: files and processes tell nobody
+        time.sleep(0.05)  # the pause of a poll, not a guess: files and processes send no notice
 
 
 def _answers(port: int) -> bool:
