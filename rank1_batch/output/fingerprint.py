@@ -13,7 +13,7 @@ from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, wri
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.layout import JOB_PATH
 from rank1_batch.output.lease import read_lease
-from rank1_batch.settings import PromptConfig, RerankConfig
+from rank1_batch.settings import PromptConfig, ReaderConfig, RerankConfig, build_reader
 from rank1_batch.storage.documents import write_document
 from rank1_batch.storage.store import Store
 
@@ -34,6 +34,7 @@ def build_fingerprint(config: RerankConfig) -> dict[str, Any]:
         "model": model,
         "engine": {"kind": config.engine.kind, "args": dict(config.engine.args)},
         "prompt": asdict(config.prompt),
+        "reader": asdict(config.reader),
         "policy": {"kind": str(config.policy.kind), "max_thinking_tokens": config.policy.max_thinking_tokens},
         "columns": dict(config.input.columns),
         "keep": list(config.input.keep),
@@ -43,6 +44,11 @@ def build_fingerprint(config: RerankConfig) -> dict[str, Any]:
 def name_prompt(prompt: PromptConfig) -> dict[str, Any]:
     """What the output says of its prompt; all of it is in `_rank1/job.json`."""
     return {"id": prompt.id, "version": prompt.version}
+
+
+def name_reader(reader: ReaderConfig) -> dict[str, Any]:
+    """What a file of judgments says of its reader: the answers stand in the order of `answer_logprobs`."""
+    return {"id": reader.id, "answers": [list(answer) for answer in build_reader(reader).answers]}
 
 
 def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:

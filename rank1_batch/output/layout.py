@@ -13,6 +13,9 @@ SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 COUNTS_KEY, PROMPT_KEY, GENERATION_KEY = b"rank1_batch", b"rank1_batch.prompt", b"rank1_batch.generation"
 """Keys of the Parquet metadata: a unit's Counts, the id and version of the prompt, how often it was judged again."""
 
+READER_KEY = b"rank1_batch.reader"
+"""Key of the Parquet metadata with the id of the reader and its answers, in the order of `answer_logprobs`."""
+
 
 def judgments_path(unit_id: str) -> str:
     """Where the judgments of a unit are committed."""

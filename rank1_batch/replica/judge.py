@@ -19,10 +19,10 @@ from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import count_deaths, record_deaths
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import name_prompt, name_reader
 from rank1_batch.output.generations import Redo, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
-from rank1_batch.output.layout import PROMPT_KEY
+from rank1_batch.output.layout import PROMPT_KEY, READER_KEY
 from rank1_batch.output.lease import may_go_on
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
@@ -88,7 +88,10 @@ class JudgeUnits:
         self._spec, self._node = spec, node
         self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
-        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
+        self._metadata = {
+            PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt)),
+            READER_KEY: json.dumps(name_reader(spec.config.reader)),
+        }
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)

@@ -16,6 +16,7 @@ from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.errors import RowError
 from rank1_batch.judging.pair import judge_given_trace
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import Finish, Judgment, Pair, Policy, PolicyKind
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.settings import GoldenConfig
@@ -44,7 +45,7 @@ class Running:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         settings = {"model": str(model), "dtype": dtype, "max_model_len": CONTEXT}
-        self.engine: VllmEngine = self.run(build_vllm_engine(settings, dict(ENGINE), ENV))
+        self.engine: VllmEngine = self.run(build_vllm_engine(settings, dict(ENGINE), ENV, RANK1))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(200)

@@ -8,7 +8,15 @@ import pytest
 
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.judging.records import Policy, PolicyKind
-from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths, lies_inside
+from rank1_batch.settings import (
+    GateLimits,
+    ReaderConfig,
+    RerankConfig,
+    build_policy,
+    check_config,
+    input_paths,
+    lies_inside,
+)
 
 
 def good_config() -> RerankConfig:
@@ -16,6 +24,7 @@ def good_config() -> RerankConfig:
     config.model.name, config.model.max_model_len = "jhu-clsp/rank1-7b", 16384
     config.prompt.id, config.prompt.template = "plain", RANK1_TEMPLATE
     config.input.path, config.output.path = "s3://bucket/pairs", "s3://bucket/judged"
+    config.reader = ReaderConfig("rank1", 1, {" true": 1.0, " false": 0.0}, "</think>")
     return config
 
 

@@ -6,8 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import Finish, Judgment, failed_judgment
-from rank1_batch.judging.scoring import Verdict, score_verdict
+from rank1_batch.judging.scoring import score_verdict
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.lease import HeldLease, hold_lease
@@ -24,8 +25,9 @@ from tests.support.tiny_model import tiny_pairs
 
 def judgment_of(true: float, false: float, finish: Finish = Finish.COMPLETE) -> Judgment:
     """The judgment of a model that gives these probabilities to the two words."""
-    verdict = Verdict(math.log(true), math.log(false))
-    return Judgment(score_verdict(verdict), *verdict, true > false, finish, "trace", 10, 3, False, None)
+    verdict = math.log(true), math.log(false)
+    score = score_verdict(verdict, RANK1)
+    return Judgment(score, *verdict, true > false, finish, "trace", 10, 3, False, None, verdict)
 
 
 def test_a_unit_is_counted_by_how_its_rows_came_out() -> None:
