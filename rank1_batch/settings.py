@@ -145,6 +145,7 @@ class RunConfig:
 
     fresh: bool = setting("refuse an output that is not empty", default=False)
     takeover: bool = setting("replace another run that works on this output", default=False)
+    repair: bool = setting("delete damaged files of judgments, and judge their rows again", default=False)
     grace_s: float = setting("seconds to finish units in after SIGTERM", 90.0)
     log_every_s: float = setting("seconds between progress lines without a terminal", 30.0)
 

@@ -12,10 +12,10 @@ from rank1_batch.errors import RefusedError
 from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, write_claim
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.layout import JOB_PATH
-from rank1_batch.output.lease import read_lease
+from rank1_batch.output.lease import LEASE_PATH
 from rank1_batch.settings import PromptConfig, RerankConfig
 from rank1_batch.storage.documents import write_document
-from rank1_batch.storage.store import Store
+from rank1_batch.storage.store import Store, stat_file
 
 RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
@@ -59,7 +59,7 @@ def is_abandoned(store: Store) -> bool:
 
     A lease that is still there means that the job was killed. Its replicas may commit units for some seconds more.
     """
-    return read_claim(store, RERANK) is not None and read_lease(store) is None and not committed_units(store)
+    return read_claim(store, RERANK) is not None and stat_file(store, LEASE_PATH) is None and not committed_units(store)
 
 
 def claim_output(store: Store, fingerprint: Claim) -> None:

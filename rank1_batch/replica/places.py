@@ -1,7 +1,7 @@
 """Whether this machine sees what the driver sees: this run in its output, and its input."""
 
 from rank1_batch.errors import AccessError
-from rank1_batch.output.lease import LEASE_PATH, read_lease
+from rank1_batch.output.lease import LEASE_PATH
 from rank1_batch.storage.store import open_store, stat_file
 
 SAME_PLACES = "input.path and output.path must be the same places on every node: a shared disk, or an object store"
@@ -15,7 +15,7 @@ def find_unseen(input_url: str, first_file: str, output_url: str) -> list[str]:
     source, output = open_store(input_url), open_store(output_url)
     unseen = []
     try:
-        if read_lease(output) is None:
+        if stat_file(output, LEASE_PATH) is None:
             unseen.append(f"this node does not see the run in {output.url}: there is no {LEASE_PATH}")
         if stat_file(source, first_file) is None:
             unseen.append(f"this node does not see the input {source.url}: there is no {first_file}")

@@ -71,6 +71,7 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     output = open_store(config.output.path)
     judged = _find_judged(output)
     units = judged.units
+    count_committed(output, units)  # a damaged file is named before any is read
     columns = list_columns(config.where, _read_schema(output, units[0])) or [ROW]
     source, files = open_input(config.input)
     check_planned_files(source, files, units)

@@ -27,6 +27,7 @@ from rank1_batch.jobs.rerank.work import (
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -61,6 +62,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         # The first things that are written: nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
+        check_redo_finished(work.output)  # one may be left where files were mended
         return finish(work, judged, config, lease)
 
 
