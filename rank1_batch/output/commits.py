@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rank1_batch.columns import UNIT_ID
 from rank1_batch.errors import BadFileError, StorageError, list_some
 from rank1_batch.output.counts import Counts, add_counts, read_counts
-from rank1_batch.output.layout import COUNTS_KEY, GENERATION_KEY, JUDGMENTS_FOLDER, judgments_path
+from rank1_batch.output.layout import COUNTS_KEY, GENERATION_KEY, JUDGMENTS_FOLDER, VERSIONS_KEY, judgments_path
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_footers, to_parquet
 from rank1_batch.storage.store import FileInfo, Store, create_bytes, list_files, replace_bytes, stat_file
@@ -67,10 +67,14 @@ def read_generation(metadata: Mapping[bytes, bytes] | None) -> int:
 
 
 class Committed(NamedTuple):
-    """What the footers of committed files say: their counts, and what is wrong with damaged ones, by unit id."""
+    """What the footers of committed files say: their counts, and what is wrong with damaged ones, by unit id.
+
+    `versions` are those that judged them, as the JSON text in the footers, each with how many units it judged.
+    """
 
     counts: Counts
     damaged: dict[str, str]
+    versions: Mapping[str, int] = {}
 
     def check(self, store: Store) -> Counts:
         """The counts. Raises BadFileError that names the damaged files, if there are any."""
@@ -90,13 +94,15 @@ def check_committed(store: Store, units: Sequence[Unit]) -> Committed:
     if missing:
         raise StorageError(f"{store.url}: {len(missing)} units are not committed ({missing[0]}, …): run again")
     footers = read_footers(store, [files[judgments_path(unit.unit_id)] for unit in units])
-    total, damaged = Counts(), dict[str, str]()
+    total, damaged, versions = Counts(), dict[str, str](), dict[str, int]()
     for unit, footer in zip(units, footers, strict=True):
         if reason := _find_damage(store, unit, footer):
             damaged[unit.unit_id] = reason
         else:
             total = add_counts(total, read_counts(footer))
-    return Committed(total, damaged)
+            made_with = _read_versions(footer)
+            versions[made_with] = versions.get(made_with, 0) + 1
+    return Committed(total, damaged, versions)
 
 
 def count_committed(store: Store, units: Sequence[Unit]) -> Counts:
@@ -120,6 +126,11 @@ def _find_damage(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileErro
     if (found := _read_unit(footer)) not in (None, unit.unit_id):
         return f"{path}: this is the file of unit {found}"
     return None if footer.num_rows == unit.pairs else f"{path}: {footer.num_rows} rows, not {unit.pairs}"
+
+
+def _read_versions(footer: pq.FileMetaData) -> str:
+    """The versions that judged a unit, as JSON; none where an earlier version of this package wrote its file."""
+    return str(footer.metadata.get(VERSIONS_KEY, b"{}").decode())
 
 
 def _read_unit(footer: pq.FileMetaData) -> str | None:

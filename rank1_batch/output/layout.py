@@ -13,6 +13,9 @@ SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 COUNTS_KEY, PROMPT_KEY, GENERATION_KEY = b"rank1_batch", b"rank1_batch.prompt", b"rank1_batch.generation"
 """Keys of the Parquet metadata: a unit's Counts, the id and version of the prompt, how often it was judged again."""
 
+VERSIONS_KEY = b"rank1_batch.versions"
+"""The key under which a unit's file names the versions of the packages that judged it."""
+
 
 def judgments_path(unit_id: str) -> str:
     """Where the judgments of a unit are committed."""

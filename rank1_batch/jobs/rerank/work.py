@@ -1,19 +1,29 @@
 """What there is to do, before anything is spent."""
 
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from rank1_batch.cli.command import tell
+from rank1_batch.engines.checkpoint import Commit
 from rank1_batch.errors import list_some
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import check_gates
 from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import Committed, check_committed, committed_units
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import build_fingerprint, check_output, claim_output, is_abandoned, reclaim_output
+from rank1_batch.output.fingerprint import (
+    RERANK,
+    build_fingerprint,
+    check_output,
+    claim_output,
+    find_model_commit,
+    is_abandoned,
+    reclaim_output,
+)
 from rank1_batch.output.generations import Redo, check_redo_finished, read_generations
 from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH, judgments_path
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
@@ -39,6 +49,7 @@ class Work(NamedTuple):
     says what to judge again, where only rows that were judged are pending. `abandoned` is whether the output holds
     nothing but the settings and the plan of a job that judged nothing. `unread` are units that an earlier run could not
     read (`input.on_bad_file=skip`). `committed` is what the files of the other units hold; damaged ones are pending.
+    `fingerprint` is what affects the scores, and `commit` that of a model of the hub.
     """
 
     input_url: str
@@ -55,6 +66,8 @@ class Work(NamedTuple):
     abandoned: bool = False
     unread: frozenset[str] = frozenset()
     committed: Committed = Committed(Counts(), {})
+    fingerprint: Mapping[str, Any] = {}
+    commit: Commit | None = None
 
     def count_pairs(self) -> int:
         """Rows of the whole job."""
@@ -73,7 +86,8 @@ def find_work(config: RerankConfig) -> Work:
     # A first try with a typo must not own the place: what it planned is forgotten where nothing was judged.
     planned, abandoned = read_plan(output), is_abandoned(output)
     plan = plan_units(source, files, config.input, [] if abandoned else planned)
-    fingerprint = build_fingerprint(config)
+    commit = find_model_commit(config, read_claim(output, RERANK))
+    fingerprint = build_fingerprint(config, commit.sha if commit else None)
     if not abandoned:
         check_output(output, fingerprint, fresh=config.run.fresh)
     if not config.run.repair:
@@ -89,6 +103,7 @@ def find_work(config: RerankConfig) -> Work:
     return Work(
         source.url, output, planned, plan.units, pending, plan.bad_files, first_stages, seconds, golden,
         retries_before=retries_before, abandoned=abandoned, committed=committed,
+        fingerprint=fingerprint, commit=commit,
     )  # fmt: skip
 
 
@@ -120,6 +135,8 @@ def tell_plan(work: Work, console: Console) -> None:
     done = len(work.units) - len(work.pending)
     resumed = f"; {done} units are judged already, resuming" if done else ""
     tell(console, f"{work.count_pairs()} rows in {shards}, {len(work.units)} units{resumed}")
+    if work.commit:
+        tell(console, f"{work.fingerprint['model']['name']} at commit {work.commit.sha}, {work.commit.source}")
     for reason in list_some(list(work.committed.damaged.values())):
         tell(console, f"judged again, since its file is damaged: {reason}")
     if work.committed.damaged and (again := read_generations(work.output)):
@@ -135,7 +152,7 @@ def count_before(work: Work, config: RerankConfig) -> Counts:
 
 def claim_work(work: Work, config: RerankConfig) -> Work:
     """Write the settings and the plan. Returns the work as it is now that no other run can change it."""
-    (reclaim_output if work.abandoned else claim_output)(work.output, build_fingerprint(config))
+    (reclaim_output if work.abandoned else claim_output)(work.output, work.fingerprint)
     before = stat_file(work.output, PLAN_PATH)
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile
         work = find_work(config)

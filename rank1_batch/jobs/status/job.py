@@ -49,7 +49,7 @@ def read_status(url: str) -> Status:
     files = {file.path: file for file in list_files(store, JUDGMENTS_FOLDER)}
     done = [unit for unit in units if judgments_path(unit.unit_id) in files]
     commits = [files[judgments_path(unit.unit_id)] for unit in done]
-    counts, damaged = check_committed(store, done)
+    counts, damaged, _ = check_committed(store, done)
     rows = sum(unit.pairs for unit in units)
     rate, last = measure_rate(done, commits)
     return Status(
