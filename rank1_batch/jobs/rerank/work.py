@@ -8,10 +8,10 @@ from rich.console import Console
 
 from rank1_batch.cli.command import tell
 from rank1_batch.engines.checkpoint import Commit
-from rank1_batch.errors import list_some
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import check_gates
 from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.jobs.rerank.repair import delete_damaged, describe_damage
 from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import Committed, check_committed, committed_units
 from rank1_batch.output.counts import Counts
@@ -24,8 +24,8 @@ from rank1_batch.output.fingerprint import (
     is_abandoned,
     reclaim_output,
 )
-from rank1_batch.output.generations import Redo, check_redo_finished, read_generations
-from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH, judgments_path
+from rank1_batch.output.generations import Redo, check_redo_finished
+from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
 from rank1_batch.output.ranking import is_ranked
 from rank1_batch.output.recorded import record_settings
@@ -137,10 +137,8 @@ def tell_plan(work: Work, console: Console) -> None:
     tell(console, f"{work.count_pairs()} rows in {shards}, {len(work.units)} units{resumed}")
     if work.commit:
         tell(console, f"{work.fingerprint['model']['name']} at commit {work.commit.sha}, {work.commit.source}")
-    for reason in list_some(list(work.committed.damaged.values())):
-        tell(console, f"judged again, since its file is damaged: {reason}")
-    if work.committed.damaged and (again := read_generations(work.output)):
-        tell(console, f"These rows are judged as in jobs.rerank. Run jobs.redo again: where={again[-1]['where']}")
+    for line in describe_damage(work.output, list(work.committed.damaged.values())):
+        tell(console, line)
 
 
 def count_before(work: Work, config: RerankConfig) -> Counts:
@@ -162,12 +160,5 @@ def claim_work(work: Work, config: RerankConfig) -> Work:
         write_plan(work.output, work.units, before)
     record_settings(work.output, config)
     delete_file(work.output, SUCCESS_PATH)
-    delete_damaged(work)
+    delete_damaged(work.output, work.units, work.committed.damaged)
     return work._replace(pending=find_pending(work.output, work.units))
-
-
-def delete_damaged(work: Work) -> None:
-    """Delete the files that were found damaged, unless another run has mended them meanwhile."""
-    there = committed_units(work.output) & work.committed.damaged.keys()
-    for unit_id in check_committed(work.output, find_units(work.units, there)).damaged:
-        delete_file(work.output, judgments_path(unit_id))
