@@ -22,6 +22,13 @@ VLLM, SCRIPTED = ENGINE_KINDS = ("vllm", "scripted")
 
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 
+SECRET_ARG = re.compile(r"(^|_)((hf|access|auth)_token|api_key|secret|password)$")
+
+SECRET_ARGS, OTHER_SECRET = {"hf_token": "the variable HF_TOKEN"}, "a variable of the environment"
+"""What to set in place of an argument that holds a secret."""
+
+VERSIONS_CHOICES = ("warn", "refuse")
+
 LEAST_THINKING_TOKENS = 1
 DEFAULT_THINKING_TOKENS = 8192
 
@@ -160,6 +167,8 @@ class RunConfig:
 
     fresh: bool = setting("refuse an output that is not empty", default=False)
     takeover: bool = setting("replace another run that works on this output", default=False)
+    repair: bool = setting("delete damaged files of judgments, and judge their rows again", default=False)
+    versions: str = setting("warn, or refuse, where other versions of vLLM or torch judged before", "warn")
     grace_s: float = setting("seconds to finish units in after SIGTERM", 90.0)
     log_every_s: float = setting("seconds between progress lines without a terminal", 30.0)
 
@@ -262,6 +271,11 @@ def _check_engine(engine: EngineConfig) -> list[str]:
     own = {"model", "revision", "dtype", "max_model_len", "quantization", "trust_remote_code", "scheduling_policy"}
     own |= {"max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"}
     problems += [f"engine.args.{key} has a setting of its own: use it" for key in sorted(own & set(engine.args))]
+    problems += [
+        f"engine.args.{key} would be written into the output: on every node, set {SECRET_ARGS.get(key, OTHER_SECRET)}"
+        for key in sorted(engine.args)
+        if SECRET_ARG.search(key)
+    ]
     return problems
 
 
@@ -322,6 +336,8 @@ def _check_health(config: RerankConfig) -> list[str]:
 
 def _check_run(run: RunConfig) -> list[str]:
     problems = []
+    if run.versions not in VERSIONS_CHOICES:
+        problems.append(f"run.versions is {run.versions!r}, but must be warn or refuse")
     if not 0 <= run.grace_s < math.inf:
         problems.append(f"run.grace_s is {run.grace_s:g}, but must be at least 0")
     if not 0 < run.log_every_s < math.inf:
