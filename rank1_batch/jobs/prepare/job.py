@@ -34,7 +34,7 @@ PROBLEMS_PATH = "_prepare/problems.parquet"
 
 PREPARE = Owner("jobs.prepare", "output.path", "_prepare/job.json")
 
-JOIN_RULES_VERSION = 1
+JOIN_RULES_VERSION = 2
 """Raised by one when the same sources and settings would give other shards than before."""
 
 PROBLEMS_TOLD = 10
