@@ -63,6 +63,16 @@ def parse_run_line(line: str) -> RunLine:
     return RunLine(query_id, doc_id, _integer(rank), _number(score, "score"), tag)
 
 
+def parse_strict_run_line(line: str) -> RunLine:
+    """The same, but a line of more than six fields is wrong. A blank in an id would make the rank the score."""
+    fields = len(_fields(line))
+    if fields > RUN_FIELDS:
+        raise ValueError(
+            f"{fields} fields, but a TREC run has six (query_id Q0 doc_id rank score tag). No id may have a blank."
+        )
+    return parse_run_line(line)
+
+
 def parse_scored_line(line: str) -> RunLine:
     """A line of three columns split by tabs: query_id, doc_id, score."""
     query_id, doc_id, score = _tsv(line, "query_id doc_id score")
