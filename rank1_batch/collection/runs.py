@@ -7,8 +7,8 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rank1_batch.collection.lines import BrokenLines, open_text, read_records
-from rank1_batch.collection.records import find_names
+from rank1_batch.collection.lines import BYTE_ORDER_MARK, BrokenLines, open_text, read_records
+from rank1_batch.collection.records import explain_json, find_names
 from rank1_batch.collection.sources import DatasetSource, FileSource, RunFormat, Source, find_run_format
 from rank1_batch.collection.tables import TABLE_BATCH_ROWS, find_columns, find_good, is_empty, read_strings
 from rank1_batch.collection.trec import (
@@ -95,9 +95,15 @@ def _read_json(source: FileSource) -> Iterator[RunLine]:
     """A run as `{query_id: {doc_id: score}}`, the form of rank1-run-files' `score.json`."""
     try:
         with open_text(source.store, source.file.path) as file:
-            run = msgspec.json.decode(file.read(), type=dict[str, dict[str, float]])
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadFileError(f"{source.where}: not a run of the form {{query_id: {{doc_id: score}}}}: {error}") from error
+            data = file.read().removeprefix(BYTE_ORDER_MARK.encode())
+        run = msgspec.json.decode(data, type=dict[str, dict[str, float]])
+    except OSError as error:
+        raise BadFileError(f"{source.where}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = explain_json(data, error)
+        raise BadFileError(
+            f"{source.where}: not a run of the form {{query_id: {{doc_id: score}}}}: {reason}"
+        ) from error
     for query_id, scores in run.items():
         for doc_id, score in scores.items():
             yield RunLine(query_id, doc_id, None, score)
