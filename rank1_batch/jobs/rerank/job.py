@@ -25,9 +25,10 @@ from rank1_batch.jobs.rerank.work import (
     find_work,
     tell_plan,
 )
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
@@ -150,6 +151,8 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     this_run = total_run(judged._replace(storage_retries=retries), seconds)
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
+    if judge := find_judge(read_claim(work.output, RERANK) or {}):
+        summary = replace(summary, judged_with=judge._asdict(), dry_run=judge.is_dry_run)
     lease.check()
     return _write_end(work, summary, seen)
 
