@@ -3,9 +3,9 @@
     python -m benchmarks.engines            all of them, one after the other, and their ratios
     python -m benchmarks.engines WAY FOLDER one of them, its figures as FOLDER/WAY.json
 
-Each way runs in a process of its own, all of them in turn and then again: a shared machine is a third slower
-at times, so the least seconds of each count. They go from the first request to the last answer, without loading.
-What feeding costs is measured by benchmarks.feeding.
+Each way runs in a process of its own. All of them run in turn, and then once more, because a shared machine can be a
+third slower at times. The lower time of each way counts. It goes from the first request to the last answer, without
+loading the model. benchmarks.feeding measures what feeding costs.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ def run_raw(folder: Path) -> dict[str, Any]:
 
 
 def run_job(folder: Path) -> dict[str, Any]:
-    """The whole job, as a user starts it; seconds from the first unit's beginning to the last receipt."""
+    """The whole job, as a user starts it. Seconds go from the start of the first unit to the last receipt."""
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings(folder)], check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((folder / "judged" / "summary.json").read_text())
     seconds = summary["this_run"]["seconds"]["judge"]

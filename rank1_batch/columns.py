@@ -30,7 +30,7 @@ FILE_NAMES = {
     SCORE: (SCORE, FIRST_STAGE_SCORE),
     RANK: (RANK, FIRST_STAGE_RANK),
 }
-"""Names of our columns in the field's files of runs, queries and passages; the first that is there counts."""
+"""Names that files of runs, queries and passages use for our columns. The first one found counts."""
 
 FIRST_STAGE_KEY = b"rank1_batch.first_stage"
 """Key of the Parquet metadata that says, as JSON, which run the pairs came from."""

@@ -1,4 +1,4 @@
-"""A job's output without a job: committed units, their ranking, and what says that it is one."""
+"""The output of a job, made without a job: committed units, their ranking and the records of the job."""
 
 from collections.abc import Sequence
 
@@ -19,13 +19,13 @@ Row = tuple[str | None, str | None, float | None, int | None]
 
 
 def write_judged(store: Store, rows: Sequence[Row], unit_rows: int = 1000) -> None:
-    """A finished job's output. Labels are true from a score of 0.5 on."""
+    """Write the output of a finished job. Labels are true from a score of 0.5 on."""
     rank_units(store, commit_rows(store, rows, unit_rows))
     claim_output(store, {})
 
 
 def commit_rows(store: Store, rows: Sequence[Row], unit_rows: int) -> list[Unit]:
-    """The rows as a job commits them, so many a unit."""
+    """Commit the rows as a job does, with this many rows in a unit."""
     return [_commit(store, start, rows[start : start + unit_rows]) for start in range(0, len(rows), unit_rows)]
 
 

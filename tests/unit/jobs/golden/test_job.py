@@ -171,7 +171,7 @@ def test_a_place_that_is_no_output_and_one_without_judgments_are_told(
     assert "has no judged rows yet" in capfd.readouterr().err
     (tmp_path / "judged" / "_rank1" / "job.json").unlink()
     assert make(config)[0] == 2
-    assert "is no output of jobs.rerank" in capfd.readouterr().err
+    assert "is not the output of a rerank job" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("pairs", [0, 257])
