@@ -11,11 +11,11 @@ from typing import Any
 from rank1_batch.errors import RefusedError
 from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, write_claim
 from rank1_batch.output.commits import committed_units
-from rank1_batch.output.layout import JOB_PATH
+from rank1_batch.output.layout import JOB_PATH, KEPT_FOLDER
 from rank1_batch.output.lease import read_lease
 from rank1_batch.settings import PromptConfig, RerankConfig
 from rank1_batch.storage.documents import write_document
-from rank1_batch.storage.store import Store
+from rank1_batch.storage.store import Store, list_files
 
 RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
@@ -55,11 +55,13 @@ def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
 
 
 def is_abandoned(store: Store) -> bool:
-    """Whether a job ended here before it committed anything: its settings and its plan may be replaced.
+    """Whether a job ended here before it judged anything: its settings and its plan may be replaced.
 
     A lease that is still there means that the job was killed. Its replicas may commit units for some seconds more.
     """
-    return read_claim(store, RERANK) is not None and read_lease(store) is None and not committed_units(store)
+    if read_claim(store, RERANK) is None or read_lease(store) is not None:
+        return False
+    return not committed_units(store) and not list_files(store, KEPT_FOLDER)
 
 
 def claim_output(store: Store, fingerprint: Claim) -> None:

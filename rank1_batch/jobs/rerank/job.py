@@ -27,6 +27,7 @@ from rank1_batch.jobs.rerank.work import (
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.kept import clear_kept
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -142,6 +143,7 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
     lease.check()
+    clear_kept(work.output)
     return _write_end(work, summary, seen)
 
 
