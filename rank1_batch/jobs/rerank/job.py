@@ -28,6 +28,7 @@ from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import name_prompt
 from rank1_batch.output.kept import clear_kept
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -58,11 +59,17 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
     before = count_before(work, config)
-    with hold_cluster(work, config, console), hold_output(work.output, config, console) as lease:
-        # The first things that are written: nothing that can be checked beforehand is wrong.
+    with (
+        hold_cluster(work, config, console),
+        hold_output(work.output, config, console) as lease,
+        record_run(work.output, lease.run_id) as run,
+    ):
+        # Nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
-        return finish(work, judged, config, lease)
+        outcome = finish(work, judged, config, lease)
+        run.exit_code = outcome.exit_code
+        return outcome
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.output.counts import Counts, add_counts, read_counts
 from rank1_batch.output.deaths import count_deaths
+from rank1_batch.output.kept import count_kept
+from rank1_batch.output.last_run import LastRun, read_last_run
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
 from rank1_batch.output.plan import read_plan
@@ -22,7 +24,8 @@ RATE_WINDOW_S = 900.0
 class Status(NamedTuple):
     """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
 
-    `counts` are those of the committed units, `deaths` the engines that died over units.
+    `counts` are those of the committed units, `deaths` the engines that died over units. `rows_kept` counts finished
+    rows of units that are not committed yet.
     """
 
     url: str
@@ -36,6 +39,8 @@ class Status(NamedTuple):
     deaths: int
     lease: Lease | None
     finished: bool
+    rows_kept: int
+    last_run: LastRun | None
 
 
 def read_status(url: str) -> Status:
@@ -62,6 +67,8 @@ def read_status(url: str) -> Status:
         deaths=sum(count_deaths(store).values()),
         lease=read_lease(store),
         finished=is_finished(store, units) and len(done) == len(units),
+        rows_kept=count_kept(store),
+        last_run=read_last_run(store),
     )
 
 
