@@ -10,6 +10,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from rank1_batch.columns import FIRST_STAGE_KEY, QUERY_ID
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.pairs.inputs import check_planned_files
@@ -68,19 +70,36 @@ def _open_shards(store: Store, files: Sequence[FileInfo], config: InputConfig) -
     bad: list[str] = []
     shards: list[_Shard] = []
     problems: dict[str, list[str]] = {}
+    first_stages: dict[bytes | None, bytes | None] = {}
+    layouts = _Layouts(config)
     for file, footer in zip(files, read_footers(store, files), strict=True):
         if isinstance(footer, BadFileError):
             bad.append(str(footer))
             continue
-        layout, found = find_layout(footer.schema.to_arrow_schema(), config.columns, config.keep)
+        layout, found = layouts.find(footer.schema.to_arrow_schema())
         for problem in found:
             problems.setdefault(problem, []).append(file.path)
-        shards.append(_Shard(file, layout, footer.num_rows, (footer.metadata or {}).get(FIRST_STAGE_KEY)))
+        first_stage = (footer.metadata or {}).get(FIRST_STAGE_KEY)
+        shards.append(_Shard(file, layout, footer.num_rows, first_stages.setdefault(first_stage, first_stage)))
     if problems:
         raise SettingsError([f"{_name_files(store, paths)}: {text}" for text, paths in problems.items()])
     if bad and config.on_bad_file == "fail":
         raise BadFileError("\n".join([*bad, "input.on_bad_file=skip leaves such files out and says so"]))
     return shards, bad
+
+
+class _Layouts:
+    """Finds the layouts of files. Neighbours mostly have the same, and share it: a million files need little memory."""
+
+    def __init__(self, config: InputConfig) -> None:
+        self._config = config
+        self._last: tuple[pa.Schema, tuple[Layout, list[str]]] | None = None
+
+    def find(self, schema: pa.Schema) -> tuple[Layout, list[str]]:
+        """The layout of a file and what is wrong with it, as in `find_layout`."""
+        if self._last is None or not self._last[0].equals(schema):
+            self._last = schema, find_layout(schema, self._config.columns, self._config.keep)
+        return self._last[1]
 
 
 def _name_files(store: Store, paths: Sequence[str]) -> str:
