@@ -13,11 +13,11 @@ from rank1_batch.engines.checkpoint import Commit, find_commit, find_folder, has
 from rank1_batch.errors import RefusedError
 from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, write_claim
 from rank1_batch.output.commits import committed_units
-from rank1_batch.output.layout import JOB_PATH
+from rank1_batch.output.layout import JOB_PATH, KEPT_FOLDER
 from rank1_batch.output.lease import LEASE_PATH
 from rank1_batch.settings import SCRIPTED, VLLM, EngineConfig, PromptConfig, ReaderConfig, RerankConfig, build_reader
 from rank1_batch.storage.documents import write_document
-from rank1_batch.storage.store import Store, stat_file
+from rank1_batch.storage.store import Store, list_files, stat_file
 
 RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
@@ -161,11 +161,13 @@ def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
 
 
 def is_abandoned(store: Store) -> bool:
-    """Whether a job ended here before it committed anything: its settings and its plan may be replaced.
+    """Whether a job ended here before it judged anything: its settings and its plan may be replaced.
 
     A lease that is still there means that the job was killed. Its replicas may commit units for some seconds more.
     """
-    return read_claim(store, RERANK) is not None and stat_file(store, LEASE_PATH) is None and not committed_units(store)
+    if read_claim(store, RERANK) is None or stat_file(store, LEASE_PATH) is not None:
+        return False
+    return not committed_units(store) and not list_files(store, KEPT_FOLDER)
 
 
 def claim_output(store: Store, fingerprint: Claim) -> None:

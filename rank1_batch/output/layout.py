@@ -6,6 +6,8 @@ SETTINGS_PATH, GENERATIONS_PATH = "_rank1/settings.json", "_rank1/generations.js
 
 DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
 
+KEPT_FOLDER, LAST_RUN_PATH = "_rank1/kept", "_rank1/last_run.json"
+
 FIRST_STAGES_PATH = "_rank1/first_stages.json"
 
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
