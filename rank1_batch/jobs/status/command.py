@@ -43,7 +43,7 @@ def status_lines(status: Status) -> Iterator[tuple[str, str]]:
     yield "units", f"{status.units_done} of {status.units} committed"
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
     if status.deaths:
-        yield "deaths", f"{status.deaths} times an engine died over a unit"
+        yield "deaths", f"{status.deaths} times a replica died"
     if not status.finished:
         yield "rate", "not known yet" if status.rows_per_s is None else _rate(status)
     yield "state", _state(status)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.output.counts import Counts, add_counts, read_counts
-from rank1_batch.output.deaths import count_deaths
+from rank1_batch.output.deaths import read_deaths
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
 from rank1_batch.output.plan import read_plan
@@ -22,7 +22,7 @@ RATE_WINDOW_S = 900.0
 class Status(NamedTuple):
     """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
 
-    `counts` are those of the committed units, `deaths` the engines that died over units.
+    `counts` are those of the committed units, `deaths` the replicas that died.
     """
 
     url: str
@@ -59,7 +59,7 @@ def read_status(url: str) -> Status:
         rows_per_s=rate,
         eta_s=(rows - counts.rows) / rate if rate else None,
         last_commit_s=None if last is None else max(0.0, time.time() - last),
-        deaths=sum(count_deaths(store).values()),
+        deaths=len(read_deaths(store)),
         lease=read_lease(store),
         finished=is_finished(store, units) and len(done) == len(units),
     )

@@ -13,7 +13,7 @@ from rank1_batch.jobs.status.command import main
 from rank1_batch.jobs.status.job import Status, measure_rate, read_status
 from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.deaths import record_deaths
+from rank1_batch.output.deaths import Death, record_death
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.lease import hold_lease
 from rank1_batch.output.plan import write_plan
@@ -88,8 +88,9 @@ def test_without_a_holder_it_says_what_goes_on(store: Store, capfd: pytest.Captu
 
 
 def test_deaths_of_engines_are_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
-    record_deaths(store, ["u5", "u6"], "first")
-    assert "2 times an engine died" in printed_by(store, capfd)
+    record_death(store, "first", Death("1@host", "its engine died", {"u5": [(0, 3)], "u6": [(0, 1)]}))
+    record_death(store, "second", Death("2@host", "its engine died", {"u5": [(0, 3)]}))
+    assert "2 times a replica died" in printed_by(store, capfd)
 
 
 def test_a_job_that_came_to_its_end_is_finished(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
