@@ -12,7 +12,7 @@ import ray
 from ray.data import ActorPoolStrategy
 
 from rank1_batch import errors
-from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes
+from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes, is_lost
 from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.output.counts import Counts
 from rank1_batch.pairs.units import Unit
@@ -54,7 +54,8 @@ class JudgeActor:
         _log_progress()
         self._refusal: SettingsError | GoldenError | StorageError | None = None
         try:
-            self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
+            here = ray.get_runtime_context()
+            self._judge = JudgeUnits(spec, here.get_node_id(), here.get_actor_id() or "", is_lost)
             _spare_collector()
         except (SettingsError, GoldenError, StorageError) as error:
             self._refusal = error

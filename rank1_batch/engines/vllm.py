@@ -108,6 +108,8 @@ class VllmEngine:
         except EngineDeadError as error:
             raise EngineDiedError(str(error)) from error
         except (EngineGenerateError, VLLMClientError, ValueError) as error:
+            if self._llm.errored:  # its loop of outputs has ended with an error, which each request in flight gets
+                raise EngineDiedError(f"vLLM's output handler failed: {error.__cause__ or error}") from error
             raise RowError(f"the engine refused this row: {error.__cause__ or error}") from error
         if result is None or result.outputs[0].finish_reason not in ("stop", "length"):
             raise RowError(f"the engine gave up on this row: {result and result.outputs[0].finish_reason}")
