@@ -108,7 +108,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), math.inf
-    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
