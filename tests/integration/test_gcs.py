@@ -1,4 +1,7 @@
-"""`gs://`, on an emulator of Google Cloud Storage; it knows no conditional puts, so no race for a file is tested."""
+"""`gs://` under faults, and a whole job, on an emulator of Google Cloud Storage.
+
+It knows no conditional puts. Another emulator that does keeps the stores' contract (tests/contracts).
+"""
 
 import json
 from collections.abc import Callable, Iterator

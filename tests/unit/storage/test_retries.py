@@ -77,6 +77,7 @@ def botocore_error(name: str) -> Exception:
         (client_error("SlowDown"), True),
         (client_error("503"), True),
         (client_error("InternalError"), True),
+        (client_error("ConditionalRequestConflict"), True),  # S3's 409: another put was under way
         (client_error("AccessDenied"), False),
         (client_error("ExpiredToken"), False),
         (botocore_error("EndpointConnectionError"), True),
