@@ -12,10 +12,10 @@ from rich.table import Table
 from rank1_batch.cli.command import end
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TRACE
 from rank1_batch.engines.build import has_int4_kernels
-from rank1_batch.jobs.evaluate.comparison import Comparison
 from rank1_batch.jobs.evaluate.job import run_evaluation
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, MeasuredConfig
 from rank1_batch.jobs.rerank.command import main as rerank_main
+from rank1_batch.measuring.comparison import Comparison
 
 PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
 

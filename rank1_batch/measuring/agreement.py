@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rank1_batch.jobs.evaluate.measures import Qrels
+from rank1_batch.measuring.measures import Qrels
 
 
 class Agreement(NamedTuple):
