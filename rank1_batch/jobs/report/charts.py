@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rank1_batch.jobs.report.figures import find_quantile
 
-CHART_WIDTH, CHART_HEIGHT = 560, 190
+CHART_WIDTH, CHART_HEIGHT = 400, 170
 
 MARGIN, HEADROOM, FOOTROOM = 8, 22, 26
 
