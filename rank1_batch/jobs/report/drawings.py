@@ -66,17 +66,22 @@ def _draw_tokens(title: str, counts: Counter[int], budget: int | None) -> Chart:
 
 
 def _draw_moves(figures: Figures) -> Chart:
-    most = max(map(abs, figures.moves)) or 1
-    step = choose_step(most, FEW_BARS // 2)
-    reach = (most // step + 1) * step
+    """Rows that stayed have a bar of their own in the middle."""
+    step = choose_step(max(map(abs, figures.moves)), FEW_BARS // 2)
+    steps: Counter[int] = Counter()
+    for places, rows in figures.moves.items():
+        steps[-(-abs(places) // step) * (1 if places > 0 else -1)] += rows
+    reach = max(map(abs, steps))
 
-    def describe(low: int, high: int, count: int) -> Bin:
-        tone = "up" if low > 0 or (low == 0 and step > 1) else "plain" if low == 0 else "down"
-        where = f"{low:+d}" if step == 1 else f"{low:+d} to {high - 1:+d}"
-        return Bin(low, high, count, f"{count:,} rows moved {where} places", tone)
+    def describe(low: int, high: int, rows: int) -> Bin:
+        if low == 0:
+            return Bin(low, high, rows, f"{rows:,} rows stayed")
+        tone, last = ("up", low * step) if low > 0 else ("down", -low * step)
+        first = last - step + 1
+        places = f"{first}" if first == last else f"{first} to {last}"
+        return Bin(low, high, rows, f"{rows:,} rows moved {tone} by {places}", tone)
 
-    bins = bin_counts(figures.moves, -reach, reach + step, step, describe)
-    stayed = figures.moves[0]
-    summary = f"{format_share(stayed, figures.moved_rows)} of the rows stayed where the first stage had them."
-    ticks = {float(-reach): f"down {reach}", step / 2: "0", float(reach + step): f"up {reach}"}
+    bins = bin_counts(steps, -reach, reach + 1, 1, describe)
+    summary = f"{format_share(figures.moves[0], figures.moved_rows)} of the rows stayed where the first stage had them."
+    ticks = {float(-reach): f"down {reach * step}", 0.5: "0", float(reach + 1): f"up {reach * step}"}
     return draw_histogram("Moves against the first stage", summary, bins, ticks)

@@ -82,11 +82,11 @@ export async function showRows(data, params, go, tell) {
       choice("Order", params.sort, orders, (sort) => change({ sort })),
     ),
     countLine(found.length, rows.length, "row", "rows"),
-    growingList(found, ([query, row]) => rowItem(query, row)),
+    growingList(found, ([query, row]) => rowItem(query, row, config)),
   );
 }
 
-function rowItem(query, row) {
+function rowItem(query, row, config) {
   return h(
     "a",
     { class: "item row-item", href: buildHash("query", { q: query.id, d: row.doc }) },
@@ -103,7 +103,7 @@ function rowItem(query, row) {
         row.moved !== null && h("span", { class: nameMove(row) }, describeMove(row)),
         row.tokens > 0 && h("span", {}, `${formatCount(row.tokens)} tokens`),
         row.finish !== "complete" && h("span", { class: row.finish === "error" ? "bad" : "" }, FINISHES[row.finish]),
-        row.grade !== null && h("span", { class: "grade" }, `grade ${row.grade}`),
+        row.grade !== null && h("span", { class: row.grade >= config.threshold ? "grade relevant" : "grade" }, `grade ${row.grade}`),
       ),
     ),
   );

@@ -8,7 +8,9 @@ import { scoreMeter } from "./lists.js";
 
 const ROW_HEIGHT = 56;
 
-const MOVES_WIDTH = 96;
+const MOVES_WIDTH = 132;
+
+const NARROW = matchMedia("(max-width: 40rem)");
 
 const ENDINGS = {
   complete: "ended by itself",
@@ -73,18 +75,19 @@ function candidates(query, rows, texts, open, config) {
   return h(
     "div",
     { class: "candidates" },
-    h("p", { class: "orders" }, h("span", {}, known ? "first stage" : ""), h("span", {}, "new order")),
+    h("p", { class: "orders" }, known && h("span", {}, "first stage"), h("span", {}, "new order"), known && config.graded && h("span", { class: "legend" }, h("i", {}), `grade ${config.threshold} or more`)),
     h(
       "div",
       { class: "ranked" },
       known && moves(rows, open, config),
-      h("div", { class: "candidate-list" }, rows.map((row, place) => candidate(query, row, place, texts, place === open))),
+      h("div", { class: "candidate-list" }, rows.map((row, place) => candidate(query, row, place, texts, place === open, config))),
     ),
   );
 }
 
 function moves(rows, open, config) {
   const places = findPlacesBefore(rows);
+  const width = NARROW.matches ? MOVES_WIDTH / 2 : MOVES_WIDTH;
   const height = rows.length * ROW_HEIGHT;
   const lines = rows.map((row, place) => {
     const relevant = row.grade !== null && row.grade >= config.threshold;
@@ -93,18 +96,18 @@ function moves(rows, open, config) {
     return svg(
       "g",
       { class: kind, "data-place": place },
-      svg("path", { d: drawMove(places[place], place, ROW_HEIGHT, 34, MOVES_WIDTH - 4) }),
+      svg("path", { d: drawMove(places[place], place, ROW_HEIGHT, 34, width - 5) }),
       relevant && svg("circle", { cx: 34, cy: from, r: 4 }),
-      relevant && svg("circle", { cx: MOVES_WIDTH - 4, cy: (place + 0.5) * ROW_HEIGHT, r: 4 }),
+      relevant && svg("circle", { cx: width - 5, cy: (place + 0.5) * ROW_HEIGHT, r: 4 }),
       svg("text", { x: 26, y: from + 4, "text-anchor": "end" }, row.was === null ? "–" : row.was),
     );
   });
   lines.sort((a, b) => a.classList.contains("open") - b.classList.contains("open"));
-  const drawing = svg("svg", { class: "moves", width: MOVES_WIDTH, height, viewBox: `0 0 ${MOVES_WIDTH} ${height}`, role: "img" }, svg("title", {}, "Where each candidate stood in the first stage's order"), lines);
+  const drawing = svg("svg", { class: "moves", width, height, viewBox: `0 0 ${width} ${height}`, role: "img" }, svg("title", {}, "Where each candidate stood in the first stage's order"), lines);
   return drawing;
 }
 
-function candidate(query, row, place, texts, open) {
+function candidate(query, row, place, texts, open, config) {
   const own = texts.find(row.doc, place);
   const text = own && (own.title || own.passage) ? cutText(`${own.title ?? ""} ${own.passage ?? ""}`, 140) : row.doc;
   const properties = { class: open ? "candidate open" : "candidate", href: buildHash("query", { q: query.id, d: row.doc }), "aria-current": open ? "true" : null };
@@ -121,12 +124,17 @@ function candidate(query, row, place, texts, open) {
         "span",
         { class: "item-facts" },
         row.moved !== null && h("span", { class: nameMove(row) }, describeMove(row)),
-        row.grade !== null && h("span", { class: "grade" }, `grade ${row.grade}`),
+        row.grade !== null && h("span", { class: gradeClass(row, config) }, `grade ${row.grade}`),
         row.finish === "closed" && h("span", {}, "closed"),
         isolate(row.doc, "bdi", { class: "id" }),
       ),
     ),
   );
+}
+
+/** People's grade: one that counts as relevant stands out. */
+function gradeClass(row, config) {
+  return row.grade >= config.threshold ? "grade relevant" : "grade";
 }
 
 function reader(query, rows, open, texts, words, config) {
@@ -142,14 +150,14 @@ function reader(query, rows, open, texts, words, config) {
       h("a", { class: "back", href: buildHash("query", { q: query.id }) }, "← all candidates"),
       h("a", { class: "permalink", href: link }, "link to this row"),
     ),
-    h("h2", { dir: "auto" }, own?.title || row.doc),
+    h("h2", { dir: "auto" }, own?.title || (own?.passage && cutText(own.passage, 70)) || row.doc),
     h(
       "p",
       { class: "standing" },
       h("strong", {}, `rank ${row.rank}`),
       row.was !== null && h("span", {}, `was ${row.was}`),
       row.moved !== null && h("span", { class: nameMove(row) }, row.moved === 0 ? "did not move" : describeMove(row)),
-      row.grade !== null && h("span", { class: "grade" }, `people's grade: ${row.grade}`),
+      row.grade !== null && h("span", { class: gradeClass(row, config) }, `people’s grade ${row.grade}`),
       isolate(row.doc, "bdi", { class: "id" }),
     ),
     row.score !== null && verdict(row, own),

@@ -17,7 +17,7 @@ export function showControls(text) {
 
 /** A word as it is compared: small letters without accents, and without a plural's end. */
 export function foldWord(word) {
-  const plain = word.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+  const plain = word.normalize("NFKD").replace(/\p{M}/gu, "").replace(/’/g, "'").toLowerCase();
   if (plain.length > 4 && plain.endsWith("ies")) return plain.slice(0, -3) + "y";
   return plain.length > 3 && plain.endsWith("s") && !plain.endsWith("ss") ? plain.slice(0, -1) : plain;
 }
