@@ -25,6 +25,10 @@ from rank1_batch.storage.store import open_store, write_bytes
 
 DEPTH, COLOURS = 100, ("red", "green", "blue")
 
+SYLLABLES = ("lam", "pe", "sto", "ne", "ri", "ver", "hou", "se", "win", "ter", "mu", "sic", "bir", "do", "gre", "ka")
+
+TRACES = 5000
+
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",
     '<img src="https://example.com/x.png" onerror="window.hacked = 1">',
@@ -57,9 +61,10 @@ def hostile_pairs() -> pa.Table:
     )
 
 
-def write_many(folder: Path, rows: int, trace_words: int = 12) -> None:
-    """Pairs and their judgments, made by chance, so many of them that a job would take a while."""
+def write_many(folder: Path, rows: int, sentences: int = 2) -> None:
+    """Pairs and their judgments, made by chance, with so many sentences in a trace."""
     chance = np.random.default_rng(0)
+    traces = _make_traces(chance, sentences)
     pairs = _many_pairs(rows)
     (folder / "pairs").mkdir(parents=True)
     pq.write_table(pairs, folder / "pairs" / "all.parquet", row_group_size=20_000)
@@ -79,9 +84,7 @@ def write_many(folder: Path, rows: int, trace_words: int = 12) -> None:
     write_plan(output, units)
     for unit in units:
         own = pairs.slice(unit.row_start, unit.pairs)
-        commit_unit(
-            output, unit, _judge(own, unit.unit_id, unit.row_start, chance, trace_words), Counts(rows=unit.pairs)
-        )
+        commit_unit(output, unit, _judge(own, unit.unit_id, unit.row_start, chance, traces), Counts(rows=unit.pairs))
     write_bytes(output, SUCCESS_PATH, b"")
 
 
@@ -98,17 +101,25 @@ def _many_pairs(rows: int) -> pa.Table:
     )
 
 
-def _judge(pairs: pa.Table, unit_id: str, first: int, chance: np.random.Generator, words: int) -> pa.Table:
+def _make_traces(chance: np.random.Generator, sentences: int) -> list[str]:
+    """Traces to choose from; hardly two sentences are alike."""
+    words = np.array([first + last for first in SYLLABLES for last in SYLLABLES])
+    return [
+        "\n" + " ".join(" ".join(chance.choice(words, 12)).capitalize() + "." for _ in range(sentences))
+        for _ in range(TRACES)
+    ]
+
+
+def _judge(pairs: pa.Table, unit_id: str, first: int, chance: np.random.Generator, traces: list[str]) -> pa.Table:
     odds = chance.normal(0, 4, len(pairs))
     score, number = 1 / (1 + np.exp(-odds)), len(pairs)
-    trace = "\n" + "It speaks of a lamp. " * words
     columns = {
         "score": score,
         "true_logprob": -np.log1p(np.exp(-odds)),
         "false_logprob": -np.log1p(np.exp(odds)),
         "label": score >= 0.5,
         "finish": ["complete"] * number,
-        "trace": [trace] * number,
+        "trace": [traces[place] for place in chance.integers(0, TRACES, number)],
         "prompt_tokens": np.full(number, 90),
         "trace_tokens": chance.integers(5, 200, number),
         "passage_truncated": [False] * number,

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
 from rank1_batch.jobs.report.figures import find_quantile
 
@@ -136,7 +137,17 @@ def draw_gains(gains: Mapping[str, float], measure: str) -> Chart | None:
         y = middle - height if value > 0 else middle
         tone = "up" if value > 0 else "down"
         width = round((end - x) * 0.84, 2)
-        bars.append(Bar(x, round(y, 2), width, max(height, 0.75), f"{query_id}: {value:+.3f}", tone, f"q={query_id}"))
+        bars.append(
+            Bar(
+                x,
+                round(y, 2),
+                width,
+                max(height, 0.75),
+                f"{query_id}: {value:+.3f}",
+                tone,
+                f"q={quote(query_id, safe='')}",
+            )
+        )
     gained, lost = sum(value > 0 for value in gains.values()), sum(value < 0 for value in gains.values())
     summary = f"{gained} queries gained and {lost} lost {measure}, of {len(gains)}."
     return Chart("Queries gained and lost", summary, bars, [], [], base=middle)

@@ -46,8 +46,8 @@ class Grading:
         self._relevant: list[bool] = []
         self._has_first_stage = True
 
-    def add(self, queries: Sequence[ReportedQuery]) -> None:
-        """Measure the queries that have grades."""
+    def add(self, queries: Sequence[ReportedQuery]) -> dict[str, float]:
+        """Measure the queries that have grades. Returns the difference of the first measure for each of them."""
         graded = [query for query in queries if query.query_id in self._grades]
         qrels = {query.query_id: self._grades[query.query_id] for query in graded}
         self._has_first_stage = self._has_first_stage and all(query.first_stage is not None for query in graded)
@@ -58,6 +58,8 @@ class Grading:
             self._first[name] |= first[name]
         for query in graded:
             self._add_labels(query)
+        name = str(self._measures[0])
+        return subtract(ours[name], first[name]) if self._has_first_stage else {}
 
     def finish(self, *, zero: bool) -> GradedFigures | None:
         """All figures; None if no query has grades. With `zero`, queries without candidates count as 0."""
@@ -80,11 +82,6 @@ class Grading:
             Agreement(*self._agreement),
             build_reliability(np.array(self._scores), np.array(self._relevant, dtype=np.bool_)),
         )
-
-    def gains(self) -> dict[str, float]:
-        """The difference of the first measure of each query so far, empty without a first stage."""
-        name = str(self._measures[0])
-        return subtract(self._ours[name], self._first[name]) if self._has_first_stage else {}
 
     def _add_labels(self, query: ReportedQuery) -> None:
         labels = [(query.query_id, row.doc_id, row.label) for row in query.rows]

@@ -104,8 +104,7 @@ def _count(job: _Job, pieces: Pieces) -> tuple[Figures, GradedFigures | None]:
     figures = Figures(job.config.relevance_threshold)
     grading = Grading(job.qrels, job.config.measures, job.config.relevance_threshold)
     for queries in _read_queries(job):
-        grading.add(queries)
-        gains = grading.gains()
+        gains = grading.add(queries)
         for query in queries:
             figures.add(query)
             pieces.add(query, gains.get(query.query_id))

@@ -1,5 +1,6 @@
 """What the first page says, out of an output and what was counted in it. Knows nothing about HTML."""
 
+import datetime as dt
 import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from rank1_batch.jobs.report.grading import GradedFigures, MeasuredOrder
 from rank1_batch.jobs.report.source import JobOutput
 from rank1_batch.jobs.report.words import format_seconds
 from rank1_batch.judging.records import Finish, PolicyKind
-from rank1_batch.output.summary import describe_gate
+from rank1_batch.output.summary import RunTotals, describe_gate
 
 SUMMARY_LETTERS = 420
 """Letters of a trace in an example."""
@@ -112,13 +113,22 @@ def list_facts(output: JobOutput) -> Iterator[tuple[str, str]]:
     if summary:
         run = summary.this_run
         seconds = sum(run.seconds.values())
-        yield (
-            "Last run",
-            f"{run.rows:,} rows in {format_seconds(seconds)} on {run.nodes} nodes with {len(run.replicas)} replicas",
-        )
+        engines = f"{len(run.replicas)} replicas on {run.nodes} nodes"
+        yield "Last run", f"{run.rows:,} rows in {format_seconds(seconds)}, {engines}"
         if run.rows_per_s:
             yield "Speed", f"{run.rows_per_s:,} rows/s, {run.trace_tokens_per_s or 0:,} tokens of reasoning/s"
+        yield "Cost", describe_cost(run, output.settings.get("engine", {}).get("gpus", 0))
         yield "Versions", ", ".join(f"{name} {number}" for name, number in summary.versions.items())
+
+
+def describe_cost(run: RunTotals, gpus: int) -> str:
+    """The hours in which replicas worked, and those of their GPUs."""
+    spans = [
+        (dt.datetime.fromisoformat(one.began_at), dt.datetime.fromisoformat(one.ended_at))
+        for one in run.replicas.values()
+    ]
+    hours = sum((ended - began).total_seconds() for began, ended in spans) / 3600
+    return f"{hours:.2f} replica-hours" + (f", {gpus * hours:.2f} GPU-hours" if gpus else "")
 
 
 class MeasureLine(NamedTuple):

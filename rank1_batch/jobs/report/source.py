@@ -30,10 +30,9 @@ from rank1_batch.columns import (
     TRUE_LOGPROB,
     UNIT_ID,
 )
-from rank1_batch.errors import BadFileError, RefusedError, SettingsError
+from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.judging.prompts import combine_query
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.counts import Counts, add_counts, read_counts
 from rank1_batch.output.fingerprint import RERANK
 from rank1_batch.output.generations import read_generations
 from rank1_batch.output.judgments import join_texts, read_judgments
@@ -47,7 +46,7 @@ from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig
 from rank1_batch.storage.documents import read_document
-from rank1_batch.storage.parquet import read_ahead, read_footers
+from rank1_batch.storage.parquet import read_ahead
 from rank1_batch.storage.store import FileInfo, Store, list_files, open_store
 
 PLAN_PLACE = "place"
@@ -72,7 +71,6 @@ class JobOutput(NamedTuple):
     store: Store
     units: list[Unit]
     planned: list[Unit]
-    counts: Counts
     version: str
     finished: bool
     lease: Lease | None
@@ -116,7 +114,6 @@ def open_output(url: str) -> JobOutput:
         store,
         units,
         planned,
-        _count(store, committed),
         _name_version(committed),
         finished,
         lease,
@@ -157,15 +154,6 @@ def read_rows(output: JobOutput, units: Sequence[Unit], texts: UnitReader | None
         return _combine(join_texts(table, rows, f"{output.store.url}, unit {unit.unit_id}"))
 
     return read_ahead(read, units, FEW_UNITS_AHEAD)
-
-
-def _count(store: Store, files: Sequence[FileInfo]) -> Counts:
-    total = Counts()
-    for footer in read_footers(store, files):
-        if isinstance(footer, BadFileError):
-            raise footer
-        total = add_counts(total, read_counts(footer))
-    return total
 
 
 def _name_version(files: Sequence[FileInfo]) -> str:

@@ -55,6 +55,7 @@ export class Data {
     this.config = config;
     this.pieces = new Map();
     this.queries = null;
+    this.rows = null;
     this.byId = new Map();
   }
 
@@ -81,9 +82,11 @@ export class Data {
 
   /** All rows of all queries as [query, row], in the order of the input. */
   async loadAllRows(tell) {
+    if (this.rows) return this.rows;
     const queries = await this.loadQueries();
     const pieces = await this.loadAll("rows", tell);
-    return queries.flatMap((query) => pieces[query.own[0]][query.own[1]].map((entry) => [query, readRow(entry)]));
+    this.rows = queries.flatMap((query) => pieces[query.own[0]][query.own[1]].map((entry) => [query, readRow(entry)]));
+    return this.rows;
   }
 
   /** A query's whole text and the texts of its rows; null where they were not copied. */
@@ -143,7 +146,7 @@ function loadScript(name, url) {
     const fail = () => {
       waiting.delete(name);
       script.remove();
-      reject(new Error(`${url} cannot be loaded. Is the whole folder of the report there?`));
+      reject(new Error(`${url} cannot be loaded. Reload this page: the report may be a new one. If that does not help, its folder is not complete.`));
     };
     waiting.set(name, (packed) => {
       script.remove();
