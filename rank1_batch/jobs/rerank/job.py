@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from rank1_batch.cli.command import tell
+from rank1_batch.engines.cross_encoder import resolve_cross_encoder
 from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
@@ -57,6 +58,7 @@ class Outcome(NamedTuple):
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every input row has its output row."""
+    config = resolve_cross_encoder(config)
     work = find_work(config)
     if not work.pending and (summary := find_finished(work, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
