@@ -6,7 +6,7 @@ SETTINGS_PATH, GENERATIONS_PATH = "_rank1/settings.json", "_rank1/generations.js
 
 DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
 
-FIRST_STAGES_PATH = "_rank1/first_stages.json"
+FIRST_STAGES_PATH, INPUTS_PATH = "_rank1/first_stages.json", "_rank1/inputs.json"
 
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 

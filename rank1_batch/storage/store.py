@@ -88,6 +88,11 @@ def open_store(url: str) -> Store:
     return Store(fs, root, root if isinstance(fs, LocalFileSystem) else url.rstrip("/"))
 
 
+def is_local(store: Store) -> bool:
+    """Whether the files are on a disk of this machine, or one that looks so."""
+    return isinstance(store.fs, LocalFileSystem)
+
+
 def ask(store: Store, path: str, request: Callable[[], T]) -> T:
     """The answer to a request. Transient failures are retried for 200 s (`retries.TIMEOUT_S`)."""
     with store_errors(store, path):
