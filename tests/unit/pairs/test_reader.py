@@ -167,11 +167,13 @@ class Replacing(MemoryFileSystem):
 def test_a_file_that_is_replaced_while_it_is_read_has_changed() -> None:
     files = Replacing()
     store = Store(files, "/pairs", "memory://pairs")
-    write_bytes(store, "a.parquet", to_parquet(pa.Table.from_pylist(PAIRS)))
+    groups = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(PAIRS), groups, row_group_size=5)
+    write_bytes(store, "a.parquet", groups.getvalue())
     reader, file = UnitReader(store, {}, ()), stat_file(store, "a.parquet")
     assert file is not None
-    unit = Unit("a.parquet-0", "a.parquet", file.identity, 0, 3, 3)
-    reader.read(unit)
+    reader.read(Unit("a.parquet-0", "a.parquet", file.identity, 0, 5, 5))
+    unit = Unit("a.parquet-5", "a.parquet", file.identity, 5, 10, 5)
     files.replaced = True
     with pytest.raises(TypeError):
         reader.read(unit)  # the file is as it was: the store is to blame
