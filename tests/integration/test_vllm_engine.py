@@ -14,9 +14,10 @@ import pytest
 
 from rank1_batch.engines.build import has_int4_kernels
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
-from rank1_batch.errors import RowError
+from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.pair import judge_given_trace
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import Finish, Judgment, Pair, Policy, PolicyKind
 from rank1_batch.output.fingerprint import ARGS_WITHOUT_EFFECT
 from rank1_batch.replica.feeder import Feeder
@@ -46,7 +47,7 @@ class Running:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         settings = {"model": str(model), "dtype": dtype, "max_model_len": CONTEXT}
-        self.engine: VllmEngine = self.run(build_vllm_engine(settings, dict(ENGINE), ENV))
+        self.engine: VllmEngine = self.run(build_vllm_engine(settings, dict(ENGINE), ENV, RANK1))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(200)
@@ -154,6 +155,24 @@ def test_a_passage_too_long_is_cut_and_the_prompt_keeps_its_end(running: Running
 def test_a_prompt_over_the_context_is_this_rows_error(running: Running) -> None:
     with pytest.raises(RowError):
         running.run(running.engine.reason([1] * (CONTEXT + 5), 5))
+
+
+def test_where_vllms_output_handler_fails_the_engine_is_dead_and_no_row_gets_an_error(
+    plain_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All requests in flight get the handler's error, and later ones would get no answer."""
+    running = Running(plain_model, "float32")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("an output that cannot be read")
+
+    try:
+        assert running.judge([Pair("red", "stone")])[0].error is None
+        monkeypatch.setattr(running.engine._llm.output_processor, "process_outputs", fail)
+        with pytest.raises(EngineDiedError, match="an output that cannot be read"):
+            running.judge([Pair("red", "river"), Pair("red", "stone")])
+    finally:
+        running.run(running.engine.close())
 
 
 def test_equal_pairs_are_asked_once(running: Running, pairs: list[Pair]) -> None:

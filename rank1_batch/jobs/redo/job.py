@@ -34,6 +34,7 @@ from rank1_batch.output.generations import (
     write_generations,
 )
 from rank1_batch.output.judgments import read_judgments
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.plan import read_first_stages, read_inputs, read_plan
 from rank1_batch.output.summary import read_summary
@@ -59,12 +60,13 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
             tell(console, difference)
         pending = {unit.unit_id for unit in work.pending}
         before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending | work.unread])
-        with hold_cluster(work, config, console):
+        with hold_cluster(work, config, console), record_run(output, lease.run_id) as run:
             _begin(work, redo, config)
             judged = judge(work, config, console, before, lease) if work.pending else Judged()
             outcome = finish(work, judged, config, lease)
             # After the ranking: a redo that was killed before is finished by the same command.
             _end(output)
+            run.exit_code = outcome.exit_code
             return outcome
 
 

@@ -27,10 +27,13 @@ from rank1_batch.jobs.rerank.work import (
     find_work,
     tell_plan,
 )
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
+from rank1_batch.output.kept import clear_kept
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -63,12 +66,18 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     for difference in check_versions(work.committed, config.run.versions):
         tell(console, difference)
     before = count_before(work, config)
-    with hold_cluster(work, config, console), hold_output(work.output, config, console) as lease:
-        # The first things that are written: nothing that can be checked beforehand is wrong.
+    with (
+        hold_cluster(work, config, console),
+        hold_output(work.output, config, console) as lease,
+        record_run(work.output, lease.run_id) as run,
+    ):
+        # Nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
         check_redo_finished(work.output)  # one may be left where files were mended
-        return finish(work, judged, config, lease)
+        outcome = finish(work, judged, config, lease)
+        run.exit_code = outcome.exit_code
+        return outcome
 
 
 @contextmanager
@@ -130,7 +139,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), math.inf
-    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
@@ -163,7 +172,10 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     this_run = total_run(judged._replace(storage_retries=retries), seconds)
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
+    if judge := find_judge(read_claim(work.output, RERANK) or {}):
+        summary = replace(summary, judged_with=judge._asdict(), dry_run=judge.is_dry_run)
     lease.check()
+    clear_kept(work.output)
     return _write_end(work, summary, seen)
 
 

@@ -39,7 +39,7 @@ from rank1_batch.output.recorded import record_settings
 from rank1_batch.output.success import is_finished
 from rank1_batch.output.summary import Summary, read_summary
 from rank1_batch.pairs.inputs import KnownFile, digest_files, find_now, match_planned_files, name_as_planned, open_input
-from rank1_batch.pairs.units import Unit
+from rank1_batch.pairs.units import Unit, choose_sizes
 from rank1_batch.replica.golden import GoldenSet, read_golden
 from rank1_batch.settings import GatesConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
@@ -94,11 +94,13 @@ def find_work(config: RerankConfig) -> Work:
     output = open_store(config.output.path)
     # A first try with a typo must not own the place: what it planned is forgotten where nothing was judged.
     planned, abandoned = read_plan(output), is_abandoned(output)
-    kept = [] if abandoned else planned
-    now = match_planned_files(source, files, kept, read_inputs(output))
-    plan = plan_units(source, name_as_planned(files, now, kept), config.input, kept)
     commit = find_model_commit(config, read_claim(output, RERANK))
     fingerprint = build_fingerprint(config, commit.sha if commit else None)
+    cluster = config.cluster
+    sizes = choose_sizes(config.engine.max_num_seqs, cluster.max_replicas or cluster.replicas)
+    kept = [] if abandoned else planned
+    now = match_planned_files(source, files, kept, read_inputs(output))
+    plan = plan_units(source, name_as_planned(files, now, kept), config.input, kept, sizes)
     if not abandoned:
         check_output(output, fingerprint, fresh=config.run.fresh)
     if not config.run.repair:
