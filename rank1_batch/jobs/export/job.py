@@ -26,6 +26,7 @@ from rank1_batch.jobs.export.queries import (
 from rank1_batch.jobs.export.rows import (
     GradeTable,
     Judgments,
+    Texts,
     check_job,
     open_judgments,
     open_texts,
@@ -37,7 +38,6 @@ from rank1_batch.jobs.export.totals import DEV, TRAIN, Totals
 from rank1_batch.jobs.export.trust import Graded, build_graded, fit_calibration, split_graded
 from rank1_batch.jobs.export.trust_section import describe_trust
 from rank1_batch.output.claims import write_claim
-from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
 from rank1_batch.storage.store import Store, open_store, write_bytes
 from rank1_batch.versions import find_versions
@@ -56,7 +56,7 @@ class _Work(NamedTuple):
 
     config: ExportConfig
     judgments: Judgments
-    texts: UnitReader | None
+    texts: Texts | None
     grades: GradeTable
     labels: Store
 

@@ -1,17 +1,19 @@
 """The job from end to end: plan, judge, finish. Every stage can be killed and started again."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
 
-from rank1_batch.cli.command import tell
+from rank1_batch.cli.command import end, tell
 from rank1_batch.engines.cross_encoder import resolve_cross_encoder
-from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
+from rank1_batch.errors import AccessError, InterruptedJobError, ReplicaError, StorageError
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.mixing import check_versions
@@ -87,14 +89,25 @@ def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator
         yield
         return
     # Ray takes seconds to import: settings and input are checked before.
+    from rank1_batch.cluster.alive import watch_ray
     from rank1_batch.cluster.connect import connect
     from rank1_batch.cluster.nodes import wait_for_room
 
-    with connect(config.cluster, config.engine) as logs:
+    with (
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as errors,
+        connect(config.cluster, config.engine) as logs,
+        watch_ray(partial(_end_without_ray, Console(file=errors, highlight=False))),
+    ):
         tell(console, f"logs: {logs}")
         if work.pending:
             wait_for_room(config.cluster, config.engine, lambda text: tell(console, text))
         yield
+
+
+def _end_without_ray(errors: Console, reason: str) -> None:
+    """End this process, as Ray's own code soon would without a word. Its lease is taken by the next run."""
+    tell(errors, f"error: {reason}. All committed units are kept. Run the same command again.")
+    end(ReplicaError.exit_code)
 
 
 @contextmanager
