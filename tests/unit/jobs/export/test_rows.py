@@ -127,8 +127,12 @@ def test_an_output_that_is_none_or_not_finished_is_refused(judged: Path) -> None
 
 
 def test_units_that_were_never_judged_are_told_apart(judged: Path) -> None:
+    """Their input could not be read, and the job says so."""
     gone = next((judged / "judged" / "judgments").iterdir())
+    rows = 120 - pq.read_metadata(gone).num_rows
     gone.unlink()
+    store = open_store(str(judged / "judged"))
+    write_summary(store, Summary(Counts(rows=rows), bad_files=["0.parquet: cannot be read"]))
     judgments = open_judgments(str(judged / "judged"))
     assert [unit.unit_id for unit in judgments.missing] == [gone.stem]
     assert len(judgments.units) > 1
