@@ -14,7 +14,7 @@ from typing import NamedTuple, NoReturn
 
 import pyarrow as pa
 
-from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
+from rank1_batch.errors import BadFileError, EngineDiedError, NodeError, Rank1BatchError
 from rank1_batch.judging.again import begin_again, put_back
 from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
@@ -271,17 +271,17 @@ class JudgeUnits:
             check_scores(golden, judgments, settings, self._node)
 
     def _check_places(self, spec: JudgeSpec) -> None:
-        """Raises SettingsError where rows would be judged into a folder that nobody looks into, or by another model."""
+        """Raises NodeError where rows would be judged into a folder that nobody looks into, or by another model."""
         if problem := find_other_weights(spec.config.model, spec.weights):
-            raise SettingsError([f"{socket.gethostname()}: {problem}"])
-        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
+            raise NodeError([f"{socket.gethostname()}: {problem}"])
+        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url, spec.config.model.name):
             host = socket.gethostname()
-            raise SettingsError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
+            raise NodeError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
         if differing:
-            raise SettingsError([f"a worker has other versions than the driver: {', '.join(differing)}"])
+            raise NodeError([f"a worker has other versions than the driver: {', '.join(differing)}"])
 
 
 class _StoppedError(Exception):

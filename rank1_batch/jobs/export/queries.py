@@ -28,8 +28,9 @@ from rank1_batch.columns import (
 )
 from rank1_batch.jobs.export.choice import Candidate, Choice, Reason, Rules, choose_rows
 from rank1_batch.jobs.export.formats import Example, Query
-from rank1_batch.jobs.export.trust import Calibration, Floats
+from rank1_batch.jobs.export.trust import Calibration
 from rank1_batch.judging.prompts import combine_title
+from rank1_batch.measuring.reliability import Floats
 
 MOST_LOG_ODDS = 100.0
 """Stands for infinite log-odds (a logprob of minus infinity). JSON has no infinite numbers; 100 is almost certain."""

@@ -126,7 +126,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), math.inf
-    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
