@@ -16,6 +16,12 @@ COUNTS_KEY, PROMPT_KEY, GENERATION_KEY = b"rank1_batch", b"rank1_batch.prompt", 
 """Keys of the Parquet metadata: a unit's Counts, the id and version of the prompt, how often it was judged again."""
 
 
+READER_KEY = b"rank1_batch.reader"
+"""Key of the Parquet metadata with the id of the reader and its answers, in the order of `answer_logprobs`."""
+VERSIONS_KEY = b"rank1_batch.versions"
+"""The key under which a unit's file names the versions of the packages that judged it."""
+
+
 def judgments_path(unit_id: str) -> str:
     """Where the judgments of a unit are committed."""
     return f"{JUDGMENTS_FOLDER}/{unit_id}.parquet"

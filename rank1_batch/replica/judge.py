@@ -19,10 +19,10 @@ from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import count_deaths, record_deaths
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import name_prompt, name_reader
 from rank1_batch.output.generations import Redo, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
-from rank1_batch.output.layout import PROMPT_KEY
+from rank1_batch.output.layout import PROMPT_KEY, READER_KEY, VERSIONS_KEY
 from rank1_batch.output.lease import may_go_on
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
@@ -31,11 +31,11 @@ from rank1_batch.replica.feeder import count_slots
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.replica.keeper import Keeper
 from rank1_batch.replica.loop import Replica
-from rank1_batch.replica.places import SAME_PLACES, find_unseen
+from rank1_batch.replica.places import SAME_PLACES, find_other_weights, find_unseen
 from rank1_batch.settings import GoldenConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import open_store
-from rank1_batch.versions import compare_versions, find_versions
+from rank1_batch.versions import compare_versions, find_versions, scoring_versions
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,10 @@ LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
-    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it."""
+    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it.
+
+    `weights` is the digest of a local checkpoint: an actor checks that its node has the same.
+    """
 
     config: RerankConfig
     input_url: str
@@ -56,6 +59,7 @@ class JudgeSpec(NamedTuple):
     golden: GoldenSet | None = None
     redo: Redo | None = None
     first_file: str = ""
+    weights: str | None = None
 
 
 class Receipt(NamedTuple):
@@ -90,7 +94,11 @@ class JudgeUnits:
         self._spec, self._node = spec, node
         self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
-        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
+        self._metadata = {
+            PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt)),
+            READER_KEY: json.dumps(name_reader(spec.config.reader)),
+            VERSIONS_KEY: json.dumps(scoring_versions()),
+        }
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
@@ -210,7 +218,9 @@ class JudgeUnits:
             check_scores(golden, judgments, settings, self._node)
 
     def _check_places(self, spec: JudgeSpec) -> None:
-        """Raises SettingsError where rows would be judged into a folder that nobody looks into."""
+        """Raises SettingsError where rows would be judged into a folder that nobody looks into, or by another model."""
+        if problem := find_other_weights(spec.config.model, spec.weights):
+            raise SettingsError([f"{socket.gethostname()}: {problem}"])
         if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
             host = socket.gethostname()
             raise SettingsError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])

@@ -11,9 +11,10 @@ from rank1_batch.collection.runs import read_run
 from rank1_batch.collection.sources import RunFormat, check_paths, find_file_sources, find_run_format
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, LABEL, QUERY_ID, RANK, SCORE
 from rank1_batch.errors import SettingsError
-from rank1_batch.output.commits import committed_units
 from rank1_batch.output.layout import JOB_PATH, judgments_path
-from rank1_batch.output.ranking import RANKING_FOLDER
+from rank1_batch.output.ranking import RANKING_FOLDER, is_ranked
+from rank1_batch.output.success import find_finished_units
+from rank1_batch.output.summary import read_summary
 from rank1_batch.storage.parquet import read_tables
 from rank1_batch.storage.store import Store, list_files, open_store, stat_file
 
@@ -59,7 +60,7 @@ def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Rankin
 
 def read_labels(output: Store) -> Iterator[tuple[str, str, bool | None]]:
     """query_id, doc_id and label of every judged row of a job's output. The label is None if the row failed."""
-    paths = [judgments_path(unit_id) for unit_id in sorted(committed_units(output))]
+    paths = [judgments_path(unit.unit_id) for unit in find_finished_units(output).units]
     for table in read_tables(output, paths, [QUERY_ID, DOC_ID, LABEL]):
         yield from zip(*(table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL)), strict=True)
 
@@ -101,11 +102,13 @@ def _find_form(setting: str, path: str, form: RunFormat) -> RunFormat:
 
 def _read_output(setting: str, output: Store) -> Ranking:
     """A job's ranking, by its ranks. Failed rows stand last, in first-stage order."""
-    paths = [file.path for file in list_files(output, RANKING_FOLDER) if file.path.endswith(".parquet")]
-    if not paths:
+    find_finished_units(output)
+    summary = read_summary(output)
+    if summary is None or not is_ranked(output, summary.counts.rows - summary.duplicate_candidates):
         raise SettingsError(
-            [f"{setting}: {output.url} has no {RANKING_FOLDER}/ yet; run the same jobs.rerank command to finish it"]
+            [f"{setting}: {output.url} has no whole {RANKING_FOLDER}/. Run the same jobs.rerank command to finish it."]
         )
+    paths = [file.path for file in list_files(output, RANKING_FOLDER) if file.path.endswith(".parquet")]
     columns = [QUERY_ID, DOC_ID, RANK, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
     rows = pa.concat_tables(read_tables(output, paths, columns))
     known = any(rows[name].null_count < len(rows) for name in (FIRST_STAGE_RANK, FIRST_STAGE_SCORE))

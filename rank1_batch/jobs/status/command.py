@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
+from rank1_batch.errors import list_some
 from rank1_batch.jobs.status.job import Status, read_status
 from rank1_batch.jobs.status.settings import JOB, StatusConfig
 from rank1_batch.output.last_run import LastRun
@@ -49,6 +50,10 @@ def status_lines(status: Status) -> Iterator[tuple[str, str]]:
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
     if status.deaths:
         yield "deaths", f"{status.deaths} times an engine died over a unit"
+    for reason in list_some(status.damaged):
+        yield "damaged", reason
+    if status.damaged:
+        yield "", "Run jobs.rerank again with run.repair=true. It judges the rows of damaged files again."
     if not status.finished:
         yield "rate", "not known yet" if status.rows_per_s is None else _rate(status)
     if status.last_run and status.lease is None:

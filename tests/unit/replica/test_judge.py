@@ -1,3 +1,4 @@
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,9 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rank1_batch.jobs.rerank.planning import plan_units
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import BadRow, Finish, Judgment, Pair, failed_judgment
-from rank1_batch.judging.scoring import Verdict, score_verdict
-from rank1_batch.output.commits import committed_units
+from rank1_batch.judging.scoring import score_verdict
+from rank1_batch.output.commits import check_committed, committed_units
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.judgments import parse_judgments, read_judgments
 from rank1_batch.output.kept import count_kept, read_kept
@@ -22,15 +24,16 @@ from rank1_batch.replica.judge import JudgeSpec, JudgeUnits
 from rank1_batch.replica.loop import Replica
 from rank1_batch.settings import RerankConfig, load_config
 from rank1_batch.storage.store import open_store
-from rank1_batch.versions import find_versions
+from rank1_batch.versions import find_versions, scoring_versions
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
 
 
 def judgment_of(true: float, false: float, finish: Finish = Finish.COMPLETE) -> Judgment:
     """The judgment of a model that gives these probabilities to the two words."""
-    verdict = Verdict(math.log(true), math.log(false))
-    return Judgment(score_verdict(verdict), *verdict, true > false, finish, "trace", 10, 3, False, None)
+    verdict = math.log(true), math.log(false)
+    score = score_verdict(verdict, RANK1)
+    return Judgment(score, *verdict, true > false, finish, "trace", 10, 3, False, None, verdict)
 
 
 def test_a_unit_is_counted_by_how_its_rows_came_out() -> None:
@@ -74,6 +77,8 @@ def test_a_unit_whose_judgments_are_there_is_not_asked_for_again(tmp_path: Path)
     assert first.sent_tokens > 0
     assert not again.won
     assert (again.counts, again.sent_tokens) == (first.counts, 0)
+    committed = check_committed(open_store(config.output.path), [unit])
+    assert [json.loads(text) for text in committed.versions] == [scoring_versions()]
 
 
 def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(

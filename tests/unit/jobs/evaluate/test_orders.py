@@ -99,7 +99,14 @@ def test_an_output_without_first_stage_has_none(tmp_path: Path) -> None:
 
 def test_an_output_that_is_not_finished_is_told(tmp_path: Path) -> None:
     claim_output(open_store(str(tmp_path)), {})
-    with pytest.raises(SettingsError, match=r"output\.path: .* has no ranking/ yet; run the same jobs\.rerank command"):
+    with pytest.raises(SettingsError, match="holds no plan of a job"):
+        read_ranking("output.path", str(tmp_path))
+
+
+def test_a_ranking_of_which_a_part_is_gone_is_not_measured(tmp_path: Path) -> None:
+    write_judged(open_store(str(tmp_path)), JUDGED, unit_rows=2)
+    next((tmp_path / "ranking").iterdir()).unlink()
+    with pytest.raises(SettingsError, match=r"has no whole ranking/\. Run the same jobs\.rerank command"):
         read_ranking("output.path", str(tmp_path))
 
 
