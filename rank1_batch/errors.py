@@ -2,7 +2,8 @@
 
 Rank1BatchError
 ├── SettingsError        the settings cannot work; lists all problems at once        exit code 2
-│   └── AccessError      permission denied or path not found; during a run it counts as a failure of the store
+│   ├── AccessError      permission denied or path not found; during a run it counts as a failure of the store
+│   └── NodeError        a node has other versions, or does not see the input, the output or the model
 ├── BadFileError         an input file cannot be read in its format                  exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
@@ -40,6 +41,10 @@ class SettingsError(Rank1BatchError):
 
 class AccessError(SettingsError):
     """The store denied permission, or has no such file, folder or bucket."""
+
+
+class NodeError(SettingsError):
+    """A node cannot take part: other versions, or it does not see the input, the output or the model's folder."""
 
 
 class BadFileError(Rank1BatchError):

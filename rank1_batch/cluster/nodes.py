@@ -50,6 +50,11 @@ def fits(engine: EngineConfig, resources: Mapping[str, float]) -> bool:
     return resources.get("CPU", 0) >= engine.cpus and resources.get("GPU", 0) >= engine.gpus
 
 
+def is_lost(node_id: str) -> bool:
+    """Whether a node is not up any more."""
+    return all(node["NodeID"] != node_id for node in ray.nodes() if node["Alive"])
+
+
 def describe_lack(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list[str]:
     """That no node can hold a replica, and what each node has, a sentence each."""
     has = [(name_node(node), node["Resources"]) for node in nodes if node["Alive"]]

@@ -6,7 +6,8 @@ Knows nothing about Ray, and of engines only which checkpoint they load.
 import hashlib
 import re
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rank1_batch.engines.checkpoint import Commit, find_commit, find_folder, hash_folder
 from rank1_batch.errors import RefusedError
@@ -14,7 +15,7 @@ from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, wri
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.layout import JOB_PATH, KEPT_FOLDER
 from rank1_batch.output.lease import LEASE_PATH
-from rank1_batch.settings import VLLM, EngineConfig, PromptConfig, ReaderConfig, RerankConfig, build_reader
+from rank1_batch.settings import SCRIPTED, VLLM, EngineConfig, PromptConfig, ReaderConfig, RerankConfig, build_reader
 from rank1_batch.storage.documents import write_document
 from rank1_batch.storage.store import Store, list_files, stat_file
 
@@ -22,6 +23,22 @@ RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
 RULES_VERSION = 1
 """Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
+
+DRY_RUN_TAG, UNKNOWN_TAG = "DRY_RUN", "rank1_batch"
+
+
+class Judge(NamedTuple):
+    """The model, its revision, the kind of the engine and the policy of a job."""
+
+    model: str
+    revision: str | None
+    engine: str
+    policy: str
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether no model was asked: the engine made its answers up."""
+        return self.engine == SCRIPTED
 
 
 ARGS_WITHOUT_EFFECT = frozenset({
@@ -114,6 +131,24 @@ def name_prompt(prompt: PromptConfig) -> dict[str, Any]:
 def name_reader(reader: ReaderConfig) -> dict[str, Any]:
     """What a file of judgments says of its reader: the answers stand in the order of `answer_logprobs`."""
     return {"id": reader.id, "answers": [list(answer) for answer in build_reader(reader).answers]}
+
+
+def find_judge(fingerprint: Claim) -> Judge | None:
+    """The judge of an output, from its `job.json`; None if that does not say."""
+    parts: Any = [fingerprint.get(name) for name in ("model", "engine", "policy")]
+    if not all(parts):
+        return None
+    model, engine, policy = parts
+    return Judge(model["name"], model["revision"], engine["kind"], policy["kind"])
+
+
+def tag_run(judge: Judge | None) -> str:
+    """The last column of a TREC run, as in `rank1-7b@main,vllm,full`. It has no blanks."""
+    if judge is None:
+        return UNKNOWN_TAG
+    model = Path(judge.model).name
+    named = DRY_RUN_TAG if judge.is_dry_run else f"{model}@{judge.revision}" if judge.revision else model
+    return re.sub(r"[^\w.@,-]", "_", f"{named},{judge.engine},{judge.policy}", flags=re.ASCII)
 
 
 def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:

@@ -60,6 +60,19 @@ def tiny_pairs(count: int, seed: int = 1) -> pa.Table:
     )
 
 
+def number_pairs(count: int) -> pa.Table:
+    """Pairs that all differ: the passage of row 7 is "passage number 7 of 100"."""
+    numbers = range(count)
+    return pa.table(
+        {
+            "query_id": [f"q{row // 20}" for row in numbers],
+            "query": [f"what is known about {row // 20}" for row in numbers],
+            "doc_id": [f"d{row}" for row in numbers],
+            "passage": [f"passage number {row} of {count}" for row in numbers],
+        }
+    )
+
+
 def _make_pair(chance: random.Random, word: str) -> tuple[str, str]:
     others = [other for other in WORDS if other != word]
     passage = chance.sample(others, 4)

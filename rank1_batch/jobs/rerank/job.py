@@ -25,9 +25,10 @@ from rank1_batch.jobs.rerank.work import (
     find_work,
     tell_plan,
 )
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.kept import clear_kept
 from rank1_batch.output.last_run import record_run
@@ -125,7 +126,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), math.inf
-    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
+    receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
@@ -158,6 +159,8 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     this_run = total_run(judged._replace(storage_retries=retries), seconds)
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
+    if judge := find_judge(read_claim(work.output, RERANK) or {}):
+        summary = replace(summary, judged_with=judge._asdict(), dry_run=judge.is_dry_run)
     lease.check()
     clear_kept(work.output)
     return _write_end(work, summary, seen)

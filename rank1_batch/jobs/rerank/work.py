@@ -85,11 +85,11 @@ def find_work(config: RerankConfig) -> Work:
     output = open_store(config.output.path)
     # A first try with a typo must not own the place: what it planned is forgotten where nothing was judged.
     planned, abandoned = read_plan(output), is_abandoned(output)
+    commit = find_model_commit(config, read_claim(output, RERANK))
+    fingerprint = build_fingerprint(config, commit.sha if commit else None)
     cluster = config.cluster
     sizes = choose_sizes(config.engine.max_num_seqs, cluster.max_replicas or cluster.replicas)
     plan = plan_units(source, files, config.input, [] if abandoned else planned, sizes)
-    commit = find_model_commit(config, read_claim(output, RERANK))
-    fingerprint = build_fingerprint(config, commit.sha if commit else None)
     if not abandoned:
         check_output(output, fingerprint, fresh=config.run.fresh)
     if not config.run.repair:

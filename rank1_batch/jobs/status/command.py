@@ -49,7 +49,7 @@ def status_lines(status: Status) -> Iterator[tuple[str, str]]:
         yield "under way", f"{status.rows_kept} rows are finished in units that are not committed yet"
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
     if status.deaths:
-        yield "deaths", f"{status.deaths} times an engine died over a unit"
+        yield "deaths", f"{status.deaths} times a replica died"
     for reason in list_some(status.damaged):
         yield "damaged", reason
     if status.damaged:

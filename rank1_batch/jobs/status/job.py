@@ -7,7 +7,7 @@ from typing import NamedTuple
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.commits import check_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.deaths import count_deaths
+from rank1_batch.output.deaths import read_deaths
 from rank1_batch.output.kept import count_kept
 from rank1_batch.output.last_run import LastRun, read_last_run
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
@@ -24,8 +24,8 @@ RATE_WINDOW_S = 900.0
 class Status(NamedTuple):
     """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
 
-    `counts` are those of the committed units, `deaths` the engines that died over units,
-    `damaged` what is wrong with files of judgments. `rows_kept` counts finished rows of units that are not committed.
+    `counts` are those of the committed units, `deaths` the replicas that died. `damaged` says what is wrong
+    with files of judgments. `rows_kept` counts finished rows of units that are not committed yet.
     """
 
     url: str
@@ -65,7 +65,7 @@ def read_status(url: str) -> Status:
         rows_per_s=rate,
         eta_s=(rows - counts.rows) / rate if rate else None,
         last_commit_s=None if last is None else max(0.0, time.time() - last),
-        deaths=sum(count_deaths(store).values()),
+        deaths=len(read_deaths(store)),
         lease=read_lease(store),
         finished=is_finished(store, units) and len(done) == len(units) and not damaged,
         damaged=list(damaged.values()),

@@ -14,7 +14,7 @@ from rank1_batch.jobs.status.job import Status, measure_rate, read_status
 from rank1_batch.judging.records import failed_judgment
 from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.deaths import record_deaths
+from rank1_batch.output.deaths import Death, record_death
 from rank1_batch.output.kept import keep_rows
 from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
@@ -107,8 +107,9 @@ def test_the_end_of_the_last_run_is_told(store: Store, capfd: pytest.CaptureFixt
 
 
 def test_deaths_of_engines_are_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
-    record_deaths(store, ["u5", "u6"], "first")
-    assert "2 times an engine died" in printed_by(store, capfd)
+    record_death(store, "first", Death("1@host", "its engine died", {"u5": [(0, 3)], "u6": [(0, 1)]}))
+    record_death(store, "second", Death("2@host", "its engine died", {"u5": [(0, 3)]}))
+    assert "2 times a replica died" in printed_by(store, capfd)
 
 
 def test_a_job_that_came_to_its_end_is_finished(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
