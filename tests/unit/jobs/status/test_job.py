@@ -14,7 +14,7 @@ from rank1_batch.jobs.status.job import Status, measure_rate, read_status
 from rank1_batch.judging.records import failed_judgment
 from rank1_batch.output.commits import commit_unit, record_counted
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.deaths import Death, record_death
+from rank1_batch.output.deaths import Attempt, Death, record_death, write_attempt
 from rank1_batch.output.kept import keep_rows
 from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH, judgments_path
@@ -100,7 +100,18 @@ def test_without_a_holder_it_says_what_goes_on(store: Store, capfd: pytest.Captu
 
 def test_rows_of_units_under_way_are_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     keep_rows(store, "u7", 0, {3: failed_judgment("no text"), 5: failed_judgment("no text")})
-    assert "2 rows are finished in units that are not committed yet" in printed_by(store, capfd)
+    assert "2 finished rows of units that are not committed yet" in printed_by(store, capfd)
+
+
+def test_units_under_way_are_those_that_the_replicas_of_the_active_run_have_begun(
+    store: Store, capfd: pytest.CaptureFixture[str]
+) -> None:
+    attempt = Attempt("life", "1@host", "node", 3, {"u0": [(0, 10)], "u7": [(0, 4), (5, 10)], "u8": [(0, 10)]})
+    write_attempt(store, "another", "a", attempt)
+    assert "under way" not in printed_by(store, capfd)
+    with hold_lease(store, print, takeover=False) as lease:
+        write_attempt(store, lease.run_id, "a", attempt)
+        assert "under way 19 rows of 2 units" in " ".join(printed_by(store, capfd).split())
 
 
 def test_the_end_of_the_last_run_is_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
