@@ -29,7 +29,7 @@ from rank1_batch.jobs.rerank.work import (
     tell_plan,
 )
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.commits import count_committed
+from rank1_batch.output.commits import count_committed, record_counted
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
@@ -46,6 +46,10 @@ from rank1_batch.settings import RerankConfig
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import Store, delete_file, put_over, stat_file
 from rank1_batch.versions import find_versions
+
+RECORD_COUNTS_S = 900.0
+"""Until then `jobs.status` reads the footer of each file that was committed since. A record takes some seconds, mostly
+for the list of 100,000 files."""
 
 DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
@@ -141,6 +145,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), math.inf
+    recorded = -math.inf
     receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
     with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
         for receipt in receipts:
@@ -148,6 +153,10 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.began)
             check_error_rate(work.output, work.units, total, progress.counts, config.output.max_error_rate)
+            if time.monotonic() >= recorded + RECORD_COUNTS_S:
+                recorded = time.monotonic()
+                record_counted(work.output, work.units)
+    record_counted(work.output, work.units)
     _check_all_judged(work, judged, lease)
     load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
