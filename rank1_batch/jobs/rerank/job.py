@@ -16,6 +16,7 @@ from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
 from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
+from rank1_batch.jobs.rerank.watching import Watch
 from rank1_batch.jobs.rerank.work import (
     Work,
     claim_work,
@@ -26,6 +27,7 @@ from rank1_batch.jobs.rerank.work import (
 )
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
+from rank1_batch.output.deaths import clear_attempts
 from rank1_batch.output.fingerprint import name_prompt
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
@@ -102,20 +104,24 @@ def _in_mid_run() -> Iterator[None]:
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
+    from rank1_batch.cluster.nodes import has_room
     from rank1_batch.cluster.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
     spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
     progress = JobProgress(console, total, len(work.units), before, done)
+    watch = Watch(work.output, lease.run_id, config, progress, console, lambda: has_room(config.engine))
     judged, start, first = Judged(), time.monotonic(), math.inf
     receipts = stream_units(work.pending, spec, config.cluster, config.engine)
-    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+    stopping = stop_on_sigterm(lease.stop, config.run.grace_s)
+    with progress.show(), stopping, watch.keep(), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.began)
             check_error_rate(work.output, work.units, total, progress.counts, config.output.max_error_rate)
     _check_all_judged(work, judged, lease)
+    clear_attempts(work.output)
     load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
