@@ -17,8 +17,8 @@ from rank1_batch.storage.store import Store, delete_file, list_files, stat_file
 Runs = Sequence[tuple[int, int]]
 """Ascending numbers, as (start, stop) runs without `stop`."""
 
-
 KILLED = "its process was killed, or crashed"
+"""The reason of a death that the process itself did not record."""
 
 
 @dataclass(frozen=True)

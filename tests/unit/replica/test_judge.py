@@ -87,7 +87,7 @@ def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
     with hold_lease(output, print, takeover=False) as lease, ThreadPoolExecutor(4) as pool:
         judge = JudgeUnits(spec_of(config, source, lease, units[0]), "node")
         calls = [pool.submit(judge, unit) for unit in units]
-        wait_for(lambda: judge._begun, "nothing was begun")
+        wait_for(lambda: judge._life.begun, "nothing was begun")
         lease.stop()
         receipts = [call.result() for call in calls]
     won = {receipt.unit_id for receipt in receipts if receipt.won}
