@@ -11,6 +11,7 @@ from rich.console import Console
 
 from rank1_batch.cli.help import render_help
 from rank1_batch.errors import Rank1BatchError
+from rank1_batch.storage.trouble import watch_stores
 
 INTERRUPTED = 130
 
@@ -74,7 +75,8 @@ def _run_with(
             config = compose_settings(overrides, job.name, job.schema)
             console.out(OmegaConf.to_yaml(restore(config, overrides) if restore else config), end="")
             return 0
-        return run(load_settings(overrides, job.name, job.schema, job.check, restore), console)
+        with watch_stores(lambda text: tell(console, text)):
+            return run(load_settings(overrides, job.name, job.schema, job.check, restore), console)
     except Rank1BatchError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return error.exit_code

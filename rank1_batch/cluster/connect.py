@@ -37,9 +37,6 @@ RESOLVED_BY_RAY = ("auto", "local")
 
 CONNECT_S = 5.0
 
-INIT_DEATHS = 5
-"""Actors that may die one after another while they start, before the job is given up."""
-
 
 @contextmanager
 def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
@@ -95,7 +92,8 @@ def set_up_ray_data() -> None:
     context.print_on_execution_start = False
     # A replica may wait for hours for a spot machine; Ray ends a job after 30 minutes without progress.
     context.execution_no_progress_timeout_s = -1
-    context.max_consecutive_actor_init_deaths = INIT_DEATHS
+    # A replica that cannot start is replaced. `cluster.starts` has the limit.
+    context.max_consecutive_actor_init_deaths = -1
 
 
 def wait_for_data_threads() -> None:

@@ -1,11 +1,13 @@
 """Units through the replicas by Ray Data: units go in, a receipt for each comes out, rows never move."""
 
+import functools
 import gc
 import json
 import logging
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -13,14 +15,14 @@ from ray.data import ActorPoolStrategy
 
 from rank1_batch import errors
 from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes, is_lost
-from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
+from rank1_batch.cluster.replicas import choose_nodes, follow_starts, start_replica
+from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.output.counts import Counts
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
-from rank1_batch.replica.places import SAME_PLACES, find_unseen
-from rank1_batch.settings import ClusterConfig, EngineConfig
+from rank1_batch.replica.places import SAME_PLACES, absolute_model, find_unseen
 
-ROWS_IN_FLIGHT = 32
+ROWS_IN_FLIGHT = 40
 """Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
 stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
 
@@ -29,6 +31,9 @@ LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
 TASK_UNITS, TASK_ROWS = 8, 4
 """Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
 of an engine, at most."""
+
+MOST_TASKS = 15_000
+"""About: the units of a large job share tasks that have more rows than that."""
 
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
@@ -43,19 +48,16 @@ ERRORS = {
 class JudgeActor:
     """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
 
-    Our own errors go back as data. Ray would wrap them in its own errors and lose their class,
-    and one raised by the constructor would count as an actor that died, and be tried again.
+    Our own errors go back as data: Ray would wrap them in its own errors and lose their class. This includes the
+    error by which the job ends because no replica can start.
     """
 
-    def __init__(self, spec: JudgeSpec) -> None:
+    def __init__(self, spec: JudgeSpec, starts: Any) -> None:
         _log_progress()
-        self._refusal: SettingsError | GoldenError | StorageError | None = None
-        try:
-            here = ray.get_runtime_context()
-            self._judge = JudgeUnits(spec, here.get_node_id(), here.get_actor_id() or "", is_lost)
-            _spare_collector()
-        except (SettingsError, GoldenError, StorageError) as error:
-            self._refusal = error
+        here = ray.get_runtime_context()
+        node_id, actor_id = here.get_node_id(), here.get_actor_id() or ""
+        self._judge = start_replica(starts, lambda: JudgeUnits(spec, node_id, actor_id, is_lost))
+        _spare_collector()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """`batch["units"]` holds a list of units as one JSON text, the answer's `receipt` a text for each."""
@@ -65,24 +67,28 @@ class JudgeActor:
         return {"receipt": [_to_text(answer) for answer in answers]}
 
     def _answer(self, unit: Unit) -> Receipt | Rank1BatchError:
+        if isinstance(self._judge, Rank1BatchError):
+            return self._judge
         try:
-            if self._refusal is not None:
-                raise self._refusal
             return self._judge(unit)
         except Rank1BatchError as error:
             return error
 
 
-def stream_units(
-    units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
-) -> Generator[Receipt]:
+def stream_units(units: Sequence[Unit], spec: JudgeSpec, tell: Callable[[str], None]) -> Generator[Receipt]:
     """A receipt for each unit, as they come. Raises our own error where an actor raised one.
 
     Units that are passed over, after the run was asked to stop, have none: all others do, so that
-    the end means that nothing is under way.
+    the end means that nothing is under way. `tell` gets a line for each replica that could not start.
     """
-    spec = spec._replace(first_file=units[0].path)
-    check_places(spec, engine)
+    spec = fill_places(spec, units[0])
+    check_places(spec)
+    with follow_starts(spec.config.engine, tell) as starts:
+        yield from _stream(units, spec, starts)
+
+
+def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Receipt]:
+    cluster, engine = spec.config.cluster, spec.config.engine
     replicas = cluster.max_replicas or cluster.replicas
     tasks = deal_units(units, engine.max_num_seqs, replicas)
     # No more for one than its share: the first to be loaded would take all units of a small job.
@@ -103,7 +109,8 @@ def stream_units(
         JudgeActor,
         batch_size=1,
         compute=pool,
-        fn_constructor_args=(spec,),
+        fn_constructor_args=(spec, starts),
+        ray_remote_args_fn=functools.partial(choose_nodes, starts),
         num_cpus=engine.cpus,
         num_gpus=engine.gpus or None,
     )
@@ -119,10 +126,17 @@ def stream_units(
         rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
 
 
-def check_places(spec: JudgeSpec, engine: EngineConfig) -> None:
-    """Raises SettingsError where a node that could hold a replica does not see the input or the output."""
-    places = spec.input_url, spec.first_file, spec.output_url
-    answers = ask_nodes(find_fitting_nodes(engine, ray.nodes()), find_unseen, *places)
+def fill_places(spec: JudgeSpec, unit: Unit) -> JudgeSpec:
+    """What the nodes check that they see, too: a file of the input, and where the model is a folder, all its path."""
+    model = spec.config.model
+    config = replace(spec.config, model=replace(model, name=absolute_model(model.name)))
+    return spec._replace(config=config, first_file=unit.path)
+
+
+def check_places(spec: JudgeSpec) -> None:
+    """Raises SettingsError where a node that could hold a replica does not see the input, the output or the model."""
+    nodes = find_fitting_nodes(spec.config.engine, ray.nodes())
+    answers = ask_nodes(nodes, find_unseen, spec.input_url, spec.first_file, spec.output_url, spec.config.model.name)
     if problems := [f"node {node}: {problem}" for node, unseen in answers.items() for problem in unseen]:
         raise SettingsError([*problems, SAME_PLACES])
 
@@ -161,10 +175,11 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
     """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
+    most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
     for unit in units:
         if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
             tasks.append([])
-            room = min(TASK_ROWS * max_num_seqs, left // (TASKS_A_REPLICA * replicas))
+            room = min(most, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
         room -= unit.pairs
         left -= unit.pairs

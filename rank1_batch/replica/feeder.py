@@ -15,19 +15,31 @@ SLOTS_PER_SEQUENCE = 1.2
 """Rows in flight for each sequence of the engine. Above 1, because some rows are between their two requests."""
 
 
+def count_slots(max_num_seqs: int) -> int:
+    """Rows that are in flight at one time."""
+    return max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE))
+
+
 class Feeder:
     """Judges rows on one engine, at most `slots` at a time, in the order given.
 
-    All methods belong to one event loop. The attributes may be read from any thread. `in_flight` holds the pairs that
-    the engine was asked and has not answered. Once the engine has died, they are those that it was asked when it died.
-    `finished` counts the pairs that the engine has answered.
+    All methods belong to one event loop. `on_judged` is called in it with every pair that is judged. The attributes
+    may be read from any thread. `in_flight` holds the pairs that the engine was asked and has not answered. Once the
+    engine has died, they are those that it was asked when it died. `finished` counts the pairs that it has answered.
     """
 
-    def __init__(self, engine: Engine, policy: Policy, max_num_seqs: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        max_num_seqs: int,
+        on_judged: Callable[[Pair, Judgment], None] = lambda _pair, _judgment: None,
+    ) -> None:
         self.in_flight: dict[Pair, asyncio.Task[Judgment]] = {}
         self.finished = 0
         self._engine, self._policy = engine, policy
-        self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
+        self._slots = asyncio.Semaphore(count_slots(max_num_seqs))
+        self._on_judged = on_judged
         self._turn = asyncio.Lock()
         self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
@@ -84,7 +96,10 @@ class Feeder:
     def _end(self, pair: Pair, task: asyncio.Task[Judgment]) -> None:
         self._slots.release()
         if not task.cancelled():
-            self._failure = self._failure or task.exception()
+            failure = task.exception()
+            if failure is None:
+                self._on_judged(pair, task.result())
+            self._failure = self._failure or failure
         if self._failure is None:
             self.finished += 1
             del self.in_flight[pair]

@@ -13,29 +13,31 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
+from rank1_batch.errors import BadFileError, EngineDiedError, NodeError, Rank1BatchError
 from rank1_batch.judging.again import begin_again, put_back
 from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import read_deaths, record_last_life
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import name_prompt, name_reader
 from rank1_batch.output.generations import Redo, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
-from rank1_batch.output.layout import PROMPT_KEY
+from rank1_batch.output.layout import PROMPT_KEY, READER_KEY, VERSIONS_KEY
 from rank1_batch.output.lease import may_go_on
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.feeder import count_slots
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
-from rank1_batch.replica.life import Life
+from rank1_batch.replica.keeper import Keeper
+from rank1_batch.replica.life import Life, Who
 from rank1_batch.replica.loop import Replica
-from rank1_batch.replica.places import SAME_PLACES, find_unseen
+from rank1_batch.replica.places import SAME_PLACES, find_other_weights, find_unseen
 from rank1_batch.replica.suspects import MOST_DEATHS, plan_turns
 from rank1_batch.settings import GoldenConfig, RerankConfig, find_stall_s
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import open_store
-from rank1_batch.versions import compare_versions, find_versions
+from rank1_batch.versions import compare_versions, find_versions, scoring_versions
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,10 @@ LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
-    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it."""
+    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it.
+
+    `weights` is the digest of a local checkpoint: an actor checks that its node has the same.
+    """
 
     config: RerankConfig
     input_url: str
@@ -55,6 +60,7 @@ class JudgeSpec(NamedTuple):
     golden: GoldenSet | None = None
     redo: Redo | None = None
     first_file: str = ""
+    weights: str | None = None
 
 
 class Receipt(NamedTuple):
@@ -95,12 +101,19 @@ class JudgeUnits:
         self._spec, self._node = spec, node
         self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
-        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
+        self._metadata = {
+            PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt)),
+            READER_KEY: json.dumps(name_reader(spec.config.reader)),
+            VERSIONS_KEY: json.dumps(scoring_versions()),
+        }
         record_last_life(self._output, spec.run_id, actor, is_lost)
         self._deaths = [*read_deaths(self._output).values()]
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
-        self._replica = Replica(spec.config)
-        self._life = Life(self._output, self._replica, spec.run_id, actor, self._name, node)
+        generation = spec.redo.generation if spec.redo else 0
+        self._keeper = Keeper(self._output, generation, count_slots(spec.config.engine.max_num_seqs))
+        self._replica = Replica(spec.config, self._keeper.add)
+        who = Who(spec.run_id, actor, self._name, node)
+        self._life = Life(self._output, self._replica, who, self._keeper.keep_all)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
         self._told, self._told_retries = self._replica.usage(), 0
@@ -123,6 +136,7 @@ class JudgeUnits:
                 self._life.end(str(error))
             finally:
                 self._life.begun.pop(unit.unit_id, None)
+                self._keeper.end(unit.unit_id, committed=False)
         return Receipt(unit.unit_id, Counts(), False, self._node, self._name, time.monotonic(), passed_over=True)
 
     def _watch_lease(self) -> None:
@@ -131,6 +145,7 @@ class JudgeUnits:
             time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store sends no notice
             with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
                 self._go_on = may_go_on(self._output, self._spec.run_id)
+        self._keeper.hurry()
 
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
@@ -151,15 +166,20 @@ class JudgeUnits:
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, generation)
+        self._keeper.end(unit.unit_id, committed=True)
         begun = self._life.begun.get(unit.unit_id)
         began = begun.began if begun else start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | BadRow]) -> list[Judgment]:
-        """A judgment for each row. `suspects.plan_turns` says which are judged apart from all others."""
-        turns = plan_turns(unit.unit_id, len(rows), self._deaths)
-        judged = {row: failed_judgment(SET_ASIDE) for row in turns.set_aside}
+        """A judgment for each row, those that were kept included.
+
+        `suspects.plan_turns` says which of the others are judged apart from all others.
+        """
+        judged = dict(self._keeper.begin(unit.unit_id, rows))
+        turns = plan_turns(unit.unit_id, [row for row in range(len(rows)) if row not in judged], self._deaths)
+        judged |= {row: failed_judgment(SET_ASIDE) for row in turns.set_aside}
         if turns.groups:
             groups = [[rows[row] for row in group] for group in turns.groups]
             answers = self._replica.judge_apart(groups, lambda number: self._begin(unit, turns.groups[number], rows))
@@ -202,15 +222,17 @@ class JudgeUnits:
             check_scores(golden, judgments, settings, self._node)
 
     def _check_places(self, spec: JudgeSpec) -> None:
-        """Raises SettingsError where rows would be judged into a folder that nobody looks into."""
-        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
+        """Raises NodeError where rows would be judged into a folder that nobody looks into, or by another model."""
+        if problem := find_other_weights(spec.config.model, spec.weights):
+            raise NodeError([f"{socket.gethostname()}: {problem}"])
+        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url, spec.config.model.name):
             host = socket.gethostname()
-            raise SettingsError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
+            raise NodeError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
         if differing:
-            raise SettingsError([f"a worker has other versions than the driver: {', '.join(differing)}"])
+            raise NodeError([f"a worker has other versions than the driver: {', '.join(differing)}"])
 
 
 class _StoppedError(Exception):

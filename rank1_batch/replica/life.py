@@ -9,7 +9,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, NoReturn
 
 from rank1_batch.errors import Rank1BatchError
@@ -36,17 +36,25 @@ class StartedUnit(NamedTuple):
         return [place for place in self.places if self.rows[place] in in_flight]
 
 
+class Who(NamedTuple):
+    """A process of a replica, its run and its node. `actor` stays the same in the process that takes its place."""
+
+    run_id: str
+    actor: str
+    name: str
+    node: str
+
+
 class Life:
     """The units that this process has begun, by id, and the ways in which it may end.
 
-    `actor` is a name that stays the same when a process takes the place of one that died.
+    `on_end` is called before the process exits.
     """
 
-    def __init__(self, output: Store, replica: Replica, run_id: str, actor: str, name: str, node: str) -> None:
+    def __init__(self, output: Store, replica: Replica, who: Who, on_end: Callable[[], None]) -> None:
         self.begun: dict[str, StartedUnit] = {}
-        self._output, self._replica = output, replica
-        self._run_id, self._actor, self._name, self._node = run_id, actor, name, node
-        self._id = uuid.uuid4().hex
+        self._output, self._replica, self._on_end = output, replica, on_end
+        self._who, self._id = who, uuid.uuid4().hex
         self._writing, self._dying = threading.Lock(), threading.Lock()
 
     def begin(self, unit_id: str, places: Sequence[int], rows: Sequence[Pair | BadRow]) -> None:
@@ -76,14 +84,15 @@ class Life:
             in_flight = self._replica.in_flight()
             rows = {unit_id: to_runs(begun.find(in_flight)) for unit_id, begun in list(self.begun.items())}
             logger.error("replica ends, units begun: %s (%s)", ", ".join(rows), reason)
-            death = Death(self._name, reason, {unit_id: runs for unit_id, runs in rows.items() if runs})
+            death = Death(self._who.name, reason, {unit_id: runs for unit_id, runs in rows.items() if runs})
             with contextlib.suppress(Rank1BatchError):  # the store is away: the next process knows what was begun
                 record_death(self._output, self._id, death)
+            self._on_end()
             logging.shutdown()
             os._exit(1)
 
     def _write(self) -> None:
         with self._writing:
             rows = {unit_id: to_runs(begun.places) for unit_id, begun in list(self.begun.items())}
-            attempt = Attempt(self._id, self._name, self._node, self._replica.count_finished(), rows)
-            write_attempt(self._output, self._run_id, self._actor, attempt)
+            attempt = Attempt(self._id, self._who.name, self._who.node, self._replica.count_finished(), rows)
+            write_attempt(self._output, self._who.run_id, self._who.actor, attempt)

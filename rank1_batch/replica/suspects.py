@@ -28,8 +28,8 @@ class Turns(NamedTuple):
     set_aside: list[int]
 
 
-def plan_turns(unit_id: str, rows: int, deaths: Sequence[Death]) -> Turns:
-    """How the rows of a unit are judged after these deaths. Each of its rows is there once."""
+def plan_turns(unit_id: str, rows: Sequence[int], deaths: Sequence[Death]) -> Turns:
+    """How these rows of a unit are judged after these deaths. Each of them is there once."""
     counts: Counter[int] = Counter()
     smallest: dict[int, int] = {}
     for death in deaths:
@@ -37,9 +37,9 @@ def plan_turns(unit_id: str, rows: int, deaths: Sequence[Death]) -> Turns:
         for row in from_runs(death.rows.get(unit_id, ())):
             counts[row] += 1
             smallest[row] = min(in_flight, smallest.get(row, in_flight))
-    aside = [row for row in range(rows) if counts[row] >= MOST_DEATHS and smallest[row] == 1]
-    suspects = [row for row in range(rows) if counts[row] >= SUSPECT_DEATHS and row not in aside]
-    together = [row for row in range(rows) if counts[row] < SUSPECT_DEATHS]
+    aside = [row for row in rows if counts[row] >= MOST_DEATHS and smallest[row] == 1]
+    suspects = [row for row in rows if counts[row] >= SUSPECT_DEATHS and row not in aside]
+    together = [row for row in rows if counts[row] < SUSPECT_DEATHS]
     return Turns(_group(suspects, smallest), together, aside)
 
 

@@ -28,8 +28,9 @@ from rank1_batch.columns import (
 )
 from rank1_batch.jobs.export.choice import Candidate, Choice, Reason, Rules, choose_rows
 from rank1_batch.jobs.export.formats import Example, Query
-from rank1_batch.jobs.export.trust import Calibration, Floats
+from rank1_batch.jobs.export.trust import Calibration
 from rank1_batch.judging.prompts import combine_title
+from rank1_batch.measuring.reliability import Floats
 
 MOST_LOG_ODDS = 100.0
 """Stands for infinite log-odds (a logprob of minus infinity). JSON has no infinite numbers; 100 is almost certain."""
@@ -134,6 +135,8 @@ def _list_rows(table: pa.Table, scoring: Scoring) -> list[LinkedRow]:
     columns["target"] = _none_for_nan(target)
     for name in (QUERY_ID, DOC_ID):
         columns[name] = [value or "" for value in columns[name]]
+    if PASSAGE in columns:  # a document with only a title has no text
+        columns[PASSAGE] = [value or "" for value in columns[PASSAGE]]
     # Without texts, the query's id stands in for its text.
     columns.setdefault(QUERY, columns[QUERY_ID])
     names = list(columns)

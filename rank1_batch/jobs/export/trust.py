@@ -12,14 +12,9 @@ import numpy.typing as npt
 
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.export.choice import draw_share
-
-Floats = npt.NDArray[np.float64]
-
-Flags = npt.NDArray[np.bool_]
+from rank1_batch.measuring.reliability import Flags, Floats
 
 INTERVAL = (2.5, 97.5)
-
-BINS = 10
 
 MEASURES = PRECISION, RECALL, KAPPA, AUROC = "precision", "recall", "kappa", "auroc"
 
@@ -120,26 +115,6 @@ def _rank_areas(graded: Graded, weights: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
             areas.append(np.dot(good, np.cumsum(bad) - bad / 2) / (good.sum() * bad.sum()))
     return np.array(areas)
-
-
-def build_reliability(score: Floats, relevant: Flags) -> dict[str, Any]:
-    """The share of relevant pairs in each of ten score bins, with the Brier score and the calibration error.
-
-    The calibration error is the mean distance between score and share over the bins, weighted by pairs.
-    """
-    if not len(score):
-        return {"brier": None, "calibration_error": None, "bins": []}
-    place = np.minimum((score * BINS).astype(np.int64), BINS - 1)
-    bins = []
-    for number in range(BINS):
-        inside = place == number
-        if inside.any():
-            mean, share = float(score[inside].mean()), float(relevant[inside].mean())
-            bins.append(
-                {"from": number / BINS, "pairs": int(inside.sum()), "mean_score": mean, "relevant_share": share}
-            )
-    error = sum(one["pairs"] * abs(one["mean_score"] - one["relevant_share"]) for one in bins) / len(score)
-    return {"brier": float(np.mean((score - relevant) ** 2)), "calibration_error": error, "bins": bins}
 
 
 def propose_thresholds(fit: Graded, report: Graded, wanted: Sequence[float], resamples: int, seed: int) -> list[Any]:

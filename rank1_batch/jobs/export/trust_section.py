@@ -8,13 +8,12 @@ from rank1_batch.jobs.export.trust import (
     KAPPA,
     PRECISION,
     RECALL,
-    Floats,
     Graded,
-    build_reliability,
     measure_agreement,
     propose_thresholds,
     split_graded,
 )
+from rank1_batch.measuring.reliability import Floats, build_reliability
 
 
 def describe_trust(

@@ -13,7 +13,7 @@ def death(*rows: int, others: int = 0) -> Death:
 
 
 def plan(rows: int, *deaths: Death) -> Turns:
-    return plan_turns("unit", rows, deaths)
+    return plan_turns("unit", range(rows), deaths)
 
 
 def test_after_one_death_all_rows_are_judged_together_as_before() -> None:

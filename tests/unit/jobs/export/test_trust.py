@@ -18,13 +18,13 @@ from rank1_batch.jobs.export.trust import (
     RECALL,
     Graded,
     build_graded,
-    build_reliability,
     fit_calibration,
     measure_agreement,
     measure_weighted,
     propose_thresholds,
     split_graded,
 )
+from rank1_batch.measuring.reliability import build_reliability
 
 ROWS = st.lists(
     st.tuples(
@@ -121,18 +121,6 @@ def test_calibration_needs_both_classes_in_both_parts() -> None:
     graded = make_graded(100)
     with pytest.raises(SettingsError, match="needs relevant and irrelevant pairs to report on; found 0 relevant of"):
         fit_calibration("platt", graded, graded.take(~graded.relevant))
-
-
-def test_reliability_counts_every_pair_once_also_at_the_ends() -> None:
-    score = np.array([0.0, 0.05, 0.5, 1.0])
-    found = build_reliability(score, np.array([False, True, True, True]))
-    assert [(one["from"], one["pairs"], one["relevant_share"]) for one in found["bins"]] == [
-        (0.0, 2, 0.5),
-        (0.5, 1, 1.0),
-        (0.9, 1, 1.0),
-    ]
-    assert found["calibration_error"] == pytest.approx((2 * 0.475 + 0.5) / 4)
-    assert found["brier"] == pytest.approx((0.95**2 + 0.25) / 4)
 
 
 @given(st.integers(0, 30))
