@@ -20,6 +20,7 @@ from rank1_batch.jobs.rerank.mixing import check_versions
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
 from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
+from rank1_batch.jobs.rerank.watching import Watch
 from rank1_batch.jobs.rerank.work import (
     Work,
     claim_work,
@@ -31,6 +32,7 @@ from rank1_batch.jobs.rerank.work import (
 from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import count_committed, record_counted
 from rank1_batch.output.counts import Counts
+from rank1_batch.output.deaths import clear_attempts
 from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.kept import clear_kept
@@ -135,6 +137,7 @@ def _in_mid_run() -> Iterator[None]:
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
+    from rank1_batch.cluster.nodes import has_room
     from rank1_batch.cluster.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
@@ -144,10 +147,12 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
         work.redo, weights=work.fingerprint["model"]["weights"] if work.fingerprint else None,
     )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
+    watch = Watch(work.output, lease.run_id, config, progress, console, lambda: has_room(config.engine))
     judged, start, first = Judged(), time.monotonic(), math.inf
     recorded = -math.inf
     receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
-    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+    stopping = stop_on_sigterm(lease.stop, config.run.grace_s)
+    with progress.show(), stopping, watch.keep(), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)
@@ -158,6 +163,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
                 record_counted(work.output, work.units)
     record_counted(work.output, work.units)
     _check_all_judged(work, judged, lease)
+    clear_attempts(work.output)
     load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
