@@ -37,6 +37,9 @@ RESOLVED_BY_RAY = ("auto", "local")
 
 CONNECT_S = 5.0
 
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of gRPC begins, which Ray's head speaks. A server then says something, if only that it refuses."""
+
 
 @contextmanager
 def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
@@ -74,15 +77,25 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
 
 
 def check_address(address: str, name: str) -> None:
-    """Raises SettingsError where nothing answers at HOST:PORT. Ray itself says so after eight minutes (2.60)."""
+    """Raises SettingsError where nothing listens at HOST:PORT, and ReplicaError where what listens does not answer.
+
+    Ray itself says so after eight minutes (2.60).
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise SettingsError([f"{name}={address}: must be HOST:PORT, as ray start prints it"])
+    hint = "" if name == "cluster.address" else ": unset it for a Ray of this machine's own"
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+        connection = socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)
     except OSError as error:
-        hint = "" if name == "cluster.address" else ": unset it for a Ray of this machine's own"
         raise SettingsError([f"{name}={address}: no Ray cluster answers there ({error}){hint}"]) from error
+    with connection, contextlib.suppress(ConnectionError):  # an end of the connection is an answer, too
+        try:
+            connection.sendall(HTTP2)
+            connection.recv(1)
+        except TimeoutError as error:
+            hangs = f"the head node takes connections, but does not answer within {CONNECT_S:g} s. Is it well?"
+            raise ReplicaError(f"{name}={address}: {hangs}{hint}") from error
 
 
 def set_up_ray_data() -> None:

@@ -8,13 +8,16 @@ import ray
 from ray.exceptions import NodeDiedError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
+from rank1_batch.errors import NodeError, Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
 ANSWER_S = 120.0
 """A node that is busy starts a process for an answer within this time. One that is gone is missed by Ray before."""
 
 POLL_S = 1.0
+
+NOT_IMPORTED = "failed to import on the worker"
+"""How Ray begins an error about a function that a node cannot load. The last line is Python's own (Ray 2.60)."""
 
 T = TypeVar("T")
 
@@ -98,4 +101,7 @@ def _find_cause(node: str, error: RayTaskError) -> Rank1BatchError:
     cause = error.cause
     if isinstance(cause, Rank1BatchError):
         return cause
-    return ReplicaError(f"node {node}: {type(cause).__name__}: {cause}")
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
+    if NOT_IMPORTED in lines[0]:
+        return NodeError([f"node {node}: rank1_batch cannot be imported there ({lines[-1]}): install it on every node"])
+    return ReplicaError(f"node {node}: {type(cause).__name__}: {lines[0]}")
