@@ -1,10 +1,10 @@
-"""Many replicas without a model: how near a job comes to the time that its rows need at the least.
+"""Many replicas without a model: the time of a job against the least time that its rows need.
 
     python -m benchmarks.cluster [REPLICAS …]      default: 4 16 64
 
-Rows take a log-normal time, and 3 in 100 take 25 times the mean. A replica is a process of some 200 MB that mostly
-sleeps. They start one after another on few cores, so a job's time counts from their mean start. The least time is
-that of slots which all take their rows from one queue, where a long row may come last.
+Rows take a log-normal time, and 3 in 100 take 25 times the mean. A replica is a process of about 200 MB that sleeps
+most of the time. On few cores the replicas start one after another, so the time of a job is counted from their mean
+start. The least time is found by simulation: all slots take rows from one queue, and a long row may come last.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ SECONDS_A_ROW, LONG_ROWS = 2.0, 0.03
 
 
 def main(argv: Sequence[str]) -> None:
-    """A line for each number of replicas."""
+    """Print a line for each number of replicas."""
     print("| replicas | that worked | rows | s at the least | s | ratio | driver's peak MB |")
     print("|---|---|---|---|---|---|---|")
     for replicas in map(int, argv or ["4", "16", "64"]):
@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def measure(folder: Path, replicas: int) -> str:
-    """Run a job on so many replicas; a line of the table."""
+    """Run a job on this many replicas, and return a line of the table."""
     slots = replicas * round(SEQUENCES * SLOTS_PER_SEQUENCE)
     rows = slots * ROWS_A_SLOT
     write_pairs(folder / "pairs", rows, lambda row: f"passage number {row}")

@@ -3,9 +3,9 @@
     python -m benchmarks.engines            all of them, one after the other, and their ratios
     python -m benchmarks.engines WAY FOLDER one of them, its figures as FOLDER/WAY.json
 
-Each way runs in a process of its own, all of them in turn and then again: a shared machine is a third slower
-at times, so the least seconds of each count. They go from the first request to the last answer, without loading.
-What feeding costs is measured by benchmarks.feeding.
+Each way runs in a process of its own. All of them run in turn, and then once more, because a shared machine can be a
+third slower at times. The lower time of each way counts. It goes from the first request to the last answer, without
+loading the model. benchmarks.feeding measures what feeding costs.
 """
 
 import asyncio
@@ -125,10 +125,11 @@ def run_raw(folder: Path) -> dict[str, Any]:
     """Both requests of every row on an AsyncLLM, all rows enqueued at once."""
     from rank1_batch.engines.vllm import build_vllm_engine
     from rank1_batch.judging.closing import close_reasoning
+    from rank1_batch.judging.readers import RANK1
 
     async def run() -> dict[str, Any]:
         model = {"model": str(folder / "model"), "dtype": "float32", "max_model_len": CONTEXT}
-        engine = await build_vllm_engine(model, dict(ENGINE), ENV)
+        engine = await build_vllm_engine(model, dict(ENGINE), ENV, RANK1)
         prompts = [engine.encode(prompt) for prompt in read_prompts(folder)]
 
         async def judge(prompt: list[int]) -> int:
@@ -147,7 +148,7 @@ def run_raw(folder: Path) -> dict[str, Any]:
 
 
 def run_job(folder: Path) -> dict[str, Any]:
-    """The whole job, as a user starts it; seconds from the first unit's beginning to the last receipt."""
+    """The whole job, as a user starts it. Seconds go from the start of the first unit to the last receipt."""
     subprocess.run([sys.executable, "-m", "jobs.rerank", *settings(folder)], check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((folder / "judged" / "summary.json").read_text())
     seconds = summary["this_run"]["seconds"]["judge"]

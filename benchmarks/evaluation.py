@@ -1,4 +1,4 @@
-"""jobs.evaluate on a large run: seconds, those of the CPU, and peak memory of the whole process, imports included.
+"""jobs.evaluate on a large run: seconds, CPU seconds, and peak memory of the whole process with its imports.
 
 python -m benchmarks.evaluation [ROWS …]     default: 100000 1000000
 """
@@ -16,7 +16,7 @@ GRADES = 20
 
 
 def main(argv: Sequence[str]) -> None:
-    """A line for each number of rows."""
+    """Print a line for each number of rows."""
     print("| rows | queries | seconds | of the CPU | peak MB |\n|---|---|---|---|---|")
     for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
         with tempfile.TemporaryDirectory() as folder:
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def measure(folder: Path, rows: int) -> str:
-    """Measure a run by itself in reverse as first stage; a line of the table."""
+    """Measure a run whose first stage is the same run in reverse, and return a line of the table."""
     queries = rows // DEPTH
     for name, sign in (("run", -1), ("first", 1)):
         write_run(folder / f"{name}.trec.gz", queries, sign)
@@ -36,7 +36,7 @@ def measure(folder: Path, rows: int) -> str:
 
 
 def write_run(path: Path, queries: int, sign: int) -> None:
-    """A TREC run; all scores of a query differ."""
+    """A TREC run in which all scores of a query differ."""
     with gzip.open(path, "wt", compresslevel=1) as file:
         for query in range(queries):
             for place in range(DEPTH):

@@ -1,4 +1,4 @@
-"""Labels out of many judgments: seconds, CPU seconds and peak memory, by the number of rows.
+"""jobs.export on many judgments: seconds, CPU seconds and peak memory, by the number of rows.
 
     python -m benchmarks.export [ROWS …]     default: 100000 1000000
 
@@ -34,7 +34,7 @@ FORMATS = "format=[tevatron,st_pairs,qrels]"
 
 
 def main(argv: Sequence[str]) -> None:
-    """A line for each number of rows."""
+    """Print a line for each number of rows."""
     print("| rows | units | input MB | labels MB | seconds | CPU seconds | peak MB |")
     print("|---|---|---|---|---|---|---|")
     for rows in [int(text) for text in argv] or [100_000, 1_000_000]:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def write_judged(folder: Path, rows: int) -> int:
-    """Shards of pairs, and a finished job's output for them; its number of units."""
+    """Write shards of pairs and the output of a finished job for them. Return its number of units."""
     words = [f"{a}{b}" for a in ("sto", "ri", "bir", "hou", "lam", "win") for b in ("ne", "ver", "d", "se", "p", "ter")]
     chance = random.Random(1)
     write_pairs(folder / "pairs", rows, lambda row: f"{row} {' '.join(chance.choices(words, k=PASSAGE_WORDS))}")
@@ -102,7 +102,7 @@ def make_judgments(unit: Unit, numbers: np.random.Generator) -> pa.Table:
 
 
 def measure(folder: Path, rows: int, units: int) -> str:
-    """Run the labels job; a line of the table."""
+    """Run the export job, and return a line of the table."""
     usage = run_job(
         "export", FORMATS, f"input.path={folder / 'pairs'}", f"output.path={folder / 'judged'}",
         f"labels.path={folder / 'labels'}", "labels.dev_share=0.05", "labels.margin=0.2",

@@ -1,14 +1,14 @@
-"""CPU time of the process that feeds an engine: ours against the reference's way of asking.
+"""CPU time of the process that feeds an engine: this job against the way of the reference.
 
     python -m benchmarks.feeding
 
-Beside a CPU engine such a figure says little: the engine takes both cores and their caches. So here the
-engine core is a script that answers at once, one token a step for each of 256 requests, encoded as vLLM
-encodes it. All else is vLLM's own front end, and the job's own code: what a GPU would leave to this process.
-The script's own time is taken off; the socket between the two processes is not in it.
+A CPU engine would take both cores and their caches, and the figure would say little. So the engine core here is a
+script. It answers at once with one token a step for each of 256 requests, encoded as vLLM encodes it. All the rest is
+vLLM's own front end and the job's own code, which is what this process does beside a GPU. The script's own time is
+subtracted. The socket between the two processes is not measured.
 
-Every trace ends by itself, in `</think> true`, as nearly all of Rank1's do. A token's cost is the slope
-between traces of 100 and of 300 tokens, a row's is what is left at none.
+Every trace ends by itself in `</think> true`, as nearly all traces of Rank1 do. The cost of a token is the slope
+between traces of 100 and of 300 tokens. The cost of a row is what is left at zero tokens.
 """
 
 import asyncio
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import Finish, Pair, Policy, PolicyKind
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.settings import load_config
@@ -48,7 +49,7 @@ Way = Callable[[VllmEngine, list[Pair], int], Awaitable[None]]
 
 
 class AnsweringCore:
-    """Stands in for the process that holds the model: so many words of the vocabulary, `</think>`, ` true`."""
+    """Takes the place of the process with the model: it answers with some words, `</think>` and ` true`."""
 
     def __init__(self, end: tuple[int, int]) -> None:
         from vllm.v1.engine import EngineCoreOutputs
@@ -67,33 +68,33 @@ class AnsweringCore:
         self._arrived = asyncio.Event()
 
     async def get_supported_tasks_async(self) -> tuple[str, ...]:
-        """What the model can do."""
+        """The tasks that the model supports."""
         return ("generate",)
 
     async def add_request_async(self, request: Any) -> None:
-        """A request comes in, encoded as for the socket."""
+        """Take a request, encoded as for the socket."""
         self._requests.encode(request)
         self._waiting.append(request)
         self._arrived.set()
 
     async def abort_requests_async(self, request_ids: list[str]) -> None:
-        """A request that the front end found to be at its end."""
+        """Drop a request that the front end has ended."""
         for request_id in request_ids:
             self._running.pop(request_id, None)
 
     async def get_output_async(self) -> Any:
-        """The next step's tokens."""
+        """The tokens of the next step."""
         while not self._waiting and not self._running:
             self._arrived.clear()
             await self._arrived.wait()
-        await asyncio.sleep(0)  # a step of a real engine lets everyone else go on, too
+        await asyncio.sleep(0)  # a real engine also lets other coroutines run at each step
         start = time.thread_time()
         frames = self._step()
         self.own_s += time.thread_time() - start
         return self._decoder.decode(frames)
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """Nothing to end."""
+        """Nothing to shut down."""
 
     def _step(self) -> Any:
         from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, FinishReason
@@ -137,8 +138,8 @@ class AnsweringCore:
 
 
 def main() -> None:
-    """A line for each way."""
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # else its lines stand between those of the table
+    """Print a line for each way."""
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")  # its log lines would stand between the lines of the table
     pairs = read_noveleval()
     print(f"{SLOTS} slots, {len(pairs)} rows of NovelEval, the demo model's tokenizer\n")
     print("| way | CPU µs a token | CPU µs a row beside its tokens |\n|---|---|---|")
@@ -155,7 +156,7 @@ def read_noveleval() -> list[Pair]:
 
 
 async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
-    """CPU seconds a row with short traces, and with long ones: the least of some tries."""
+    """CPU seconds a row with short traces and with long ones. Each is the least of several tries."""
     from transformers import AutoTokenizer
     from vllm.v1.engine.core_client import EngineCoreClient
 
@@ -163,8 +164,8 @@ async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
     think_end, true = AutoTokenizer.from_pretrained(demo).encode("</think> true", add_special_tokens=False)
     core = AnsweringCore((think_end, true))
     EngineCoreClient.make_async_mp_client = lambda **_: core  # type: ignore[method-assign] # a core without a model
-    engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {})
-    await way(engine, pairs, 0)  # what is imported and built at the first requests
+    engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {}, RANK1)
+    await way(engine, pairs, 0)  # the first requests also import and build things
     gc.collect()
     gc.freeze()  # as a replica's process does
     least = {SHORT: math.inf, LONG: math.inf}
@@ -173,7 +174,7 @@ async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
         start, own = time.process_time(), core.own_s
         await way(engine, pairs, tokens)
         least[tokens] = min(least[tokens], (time.process_time() - start - (core.own_s - own)) / len(pairs))
-    gc.unfreeze()  # or libraries count all of it as leaked when Python ends
+    gc.unfreeze()  # or some libraries report leaks when Python ends
     await engine.close()
     return least[SHORT], least[LONG]
 

@@ -1,10 +1,10 @@
-"""How far scores after a given trace move: what golden.tolerance must allow, and what it should not.
+"""How far scores move when the same trace is judged again: what golden.tolerance must allow.
 
     python -m benchmarks.golden
 
-The demo model in float32 reasons about some pairs of NovelEval. The same traces are then judged by it
-again in another order and one at a time, in bfloat16, and rounded to int4: the weights unpacked, in float32,
-and, where the CPU has AVX-512, by vLLM's AWQ kernel.
+The demo model reasons about some pairs of NovelEval in float32. The same traces are then judged again: in another order
+and one at a time, in bfloat16, and with weights rounded to int4. The int4 weights are judged unpacked in float32. Where
+the CPU has AVX-512, vLLM's AWQ kernel judges them too.
 """
 
 import gc
@@ -28,7 +28,7 @@ Given = list[tuple[Pair, str | None, bool]]
 
 
 def main() -> None:
-    """A line for each way of judging the same traces."""
+    """Print a line for each way of judging the same traces."""
     sys.path.append(str(ROOT / "tools" / "demo_model"))
     from checkpoints import unpack_awq
 
@@ -57,17 +57,17 @@ def main() -> None:
 
 
 def settings(*overrides: str) -> RerankConfig:
-    """Settings of a job with the demo model in float32, but for these."""
+    """Settings of a job with the demo model in float32, with these changes."""
     return load_config(["model=demo_full", "model.dtype=float32", *SETTINGS, *overrides])
 
 
 def one_by_one(replica: Replica, given: Given) -> list[Judgment]:
-    """The last first, and no two in one batch."""
+    """From the last to the first, one at a time."""
     return [replica.judge_given([row])[0] for row in reversed(given)][::-1]
 
 
 def judge_again(config: RerankConfig, given: Given) -> list[Judgment]:
-    """By a replica of its own."""
+    """Judge them on a new replica."""
     gc.collect()
     replica = Replica(config)
     try:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.in_flight
 
-An engine of 256 sequences judges rows in their order. A unit waits for its longest trace, and only then another one
-comes. Most traces are about equally long; some run to a budget of 25 times that. Also shown: the rows that are done
-in units that are not, which is what a replica that dies takes with it.
+An engine of 256 sequences judges rows in their order. A unit ends with its longest trace, and then the next unit comes.
+Most traces have about the same length. Some run to a budget of 25 times that. The table also shows the finished rows
+of unfinished units. Those rows are lost when a replica dies.
 """
 
 import heapq
@@ -23,7 +23,7 @@ IN_FLIGHT = ((194, 11), (194, 32), (1024, 2), (1024, 8), (4096, 2), (4096, 3))
 
 
 def main() -> None:
-    """A line for each size of units and number of them."""
+    """Print a line for each size of units and each number in flight."""
     shares = " | ".join(f"at {100 * share:g} %" for share in SHARES)
     print(f"| rows a unit | units in flight | {shares} |")
     print("|---|---|" + "---|" * len(SHARES))
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def simulate(unit_rows: int, units: int, share: float) -> tuple[float, float]:
-    """The share of its sequences that work while units are left, and the rows done of unfinished units, on average."""
+    """The mean share of busy sequences while units are left, and the mean of finished rows in unfinished units."""
     chance = random.Random(1)
     now = worked = unfinished = 0.0
     left: Counter[int] = Counter()

@@ -2,8 +2,8 @@
 
     python -m benchmarks.machinery [SHAPE:COUNT …]      default: rows:10000 rows:100000 rows:1000000
 
-Shapes: `rows` in shards of 100,000, passages of 60 letters; `files` of one row each; a single row
-`group` of so many rows, passages of 350 letters.
+Shapes: `rows` are shards of 100,000 rows with passages of 60 letters. `files` have one row each. `group` is one file
+that has all rows in a single row group, with passages of 350 letters.
 """
 
 import sys
@@ -17,7 +17,7 @@ from benchmarks.measuring import judge_scripted, make_pairs, write_pairs
 
 
 def main(argv: Sequence[str]) -> None:
-    """A line for each shape and count."""
+    """Print a line for each shape and count."""
     print("| input | units | plan s | judge s | rows/s | finish s | all s | driver's peak MB | replica's peak MB |")
     print("|---|---|---|---|---|---|---|---|---|")
     for shape in argv or ["rows:10000", "rows:100000", "rows:1000000"]:
@@ -28,19 +28,19 @@ def main(argv: Sequence[str]) -> None:
 
 
 def write_rows(folder: Path, count: int) -> None:
-    """So many rows in few files."""
+    """Write this many rows into few files."""
     write_pairs(folder, count, lambda row: f"passage number {row} of this benchmark, sixty letters long")
 
 
 def write_files(folder: Path, count: int) -> None:
-    """So many files of one row each."""
+    """Write this many files of one row each."""
     folder.mkdir()
     for row in range(count):
         pq.write_table(make_pairs(range(row, row + 1), write_long), folder / f"{row:06d}.parquet")
 
 
 def write_group(folder: Path, count: int) -> None:
-    """One file whose rows are one row group."""
+    """Write one file whose rows are one row group."""
     folder.mkdir()
     pq.write_table(make_pairs(range(count), write_long), folder / "all.parquet", row_group_size=count)
 
@@ -51,7 +51,7 @@ def write_long(row: int) -> str:
 
 
 def measure(folder: Path, shape: str) -> str:
-    """Run the job with the scripted engine; a line of the table."""
+    """Run the job with the scripted engine, and return a line of the table."""
     usage, summary = judge_scripted(folder)
     run = summary["this_run"]
     seconds = run["seconds"]

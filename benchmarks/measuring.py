@@ -1,4 +1,4 @@
-"""What a job takes: seconds, CPU seconds and memory; and pairs for it to read."""
+"""Measures a job: seconds, CPU seconds and memory. Writes pairs for it to read."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ REPLICA = "JudgeActor"
 
 
 class Usage(NamedTuple):
-    """What a job took. Memory is the largest resident size seen, in units of 10⁶ bytes."""
+    """What a job used. Memory is the largest resident size seen, in units of 10⁶ bytes."""
 
     seconds: float
     cpu_s: float
@@ -31,7 +31,7 @@ class Usage(NamedTuple):
 
 
 def run_job(name: str, *settings: str) -> Usage:
-    """Run `python -m jobs.<name>` to its end. CPU seconds are those of its ended children, too."""
+    """Run `python -m jobs.<name>` to its end. CPU seconds include its ended children."""
     start, cpu_start = time.monotonic(), _cpu_seconds()
     job = subprocess.Popen([sys.executable, "-m", f"jobs.{name}", *settings], stdout=subprocess.DEVNULL)
     peak_mb = replica_mb = 0.0
@@ -49,7 +49,7 @@ def run_job(name: str, *settings: str) -> Usage:
 
 
 def judge_scripted(folder: Path) -> tuple[Usage, dict[str, Any]]:
-    """Judge `folder/pairs` into `folder/judged` without a model, one token a row; also what its summary says."""
+    """Judge `folder/pairs` into `folder/judged` without a model, one token a row. Also return its summary."""
     usage = run_job(
         "rerank", "model=custom", "model.name=none", "engine=scripted", "policy=no_think", "cluster.replicas=2",
         f"input.path={folder / 'pairs'}", f"output.path={folder / 'judged'}",
@@ -58,7 +58,7 @@ def judge_scripted(folder: Path) -> tuple[Usage, dict[str, Any]]:
 
 
 def write_pairs(folder: Path, rows: int, write_passage: Callable[[int], str]) -> None:
-    """Shards of pairs with first-stage ranks; passages are written by the row's number."""
+    """Write shards of pairs with first-stage ranks. `write_passage` makes a text from the number of a row."""
     folder.mkdir()
     for start in range(0, rows, SHARD_ROWS):
         table = make_pairs(range(start, min(start + SHARD_ROWS, rows)), write_passage)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.planning [SHARDS]      default: 10000
 
-Starts a SeaweedFS server of its own.
+It starts its own SeaweedFS server.
 """
 
 import io
@@ -23,7 +23,7 @@ from tests.support.tiny_model import tiny_pairs
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the shards, plan them, say how long it took."""
+    """Write the shards, plan them and print the time."""
     shards = int(argv[0]) if argv else 10_000
     with tempfile.TemporaryDirectory() as folder, run_seaweed(Path(folder)) as endpoint:
         os.environ |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}

@@ -20,7 +20,7 @@ WORDS = 55
 
 
 def main(argv: Sequence[str]) -> None:
-    """Write the sources, prepare them, say what it took."""
+    """Write the sources, prepare them and print the figures."""
     settings = [argument for argument in argv if "=" in argument]
     sizes = [int(argument) for argument in argv if "=" not in argument]
     passages, pairs = sizes or (1_000_000, 100_000)
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def write_sources(folder: Path, passages: int, pairs: int) -> None:
-    """Corpus, queries and run; the same every time."""
+    """Write corpus, queries and run, the same every time."""
     chance = random.Random(0)
     words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 9))) for _ in range(20_000)]
     text = chance.choices(words, k=1_000_000)

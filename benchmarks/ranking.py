@@ -1,9 +1,9 @@
-"""Ranking committed judgments: seconds, those of the CPU, and memory above that of a process with nothing done.
+"""Ranking committed judgments: seconds, CPU seconds, and memory above that of an idle process.
 
-    python -m benchmarks.ranking [ROWS …]           on this process alone; default: 100000 1000000
-    python -m benchmarks.ranking cluster [ROWS …]   by a Ray of this machine
+    python -m benchmarks.ranking [ROWS …]           in this process; default: 100000 1000000
+    python -m benchmarks.ranking cluster [ROWS …]   by a local Ray cluster
 
-CPU and memory are the driver's alone.
+CPU seconds and memory are those of the driver alone.
 """
 
 import random
@@ -37,7 +37,7 @@ TRACE = "Okay, let me see. The query asks for one thing and the passage speaks o
 
 
 def main(argv: Sequence[str]) -> None:
-    """A line for each number of rows."""
+    """Print a line for each number of rows."""
     if argv[:1] == ["--rank"]:
         rank(open_store(argv[2]), cluster=argv[1] == "cluster")
         return
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def rank(store: Store, *, cluster: bool) -> None:
-    """Rank what is committed, and print a line of the table: peak memory is a process's own."""
+    """Rank what is committed, and print a line of the table. Each size needs its own process for peak memory."""
     units = read_plan(store)
     with connect(ClusterConfig(), EngineConfig(kind="scripted", gpus=0)) if cluster else nullcontext():
         before, start, cpu_start = peak_mb(), time.monotonic(), time.process_time()
@@ -87,7 +87,7 @@ def write_judged(store: Store, rows: int) -> None:
 
 
 def judge(chance: random.Random) -> Judgment:
-    """A made-up judgment. A third of the scores are tied, as a sure model's are."""
+    """A made-up judgment. A third of the scores are tied, as those of a very sure model are."""
     score = chance.choice([chance.random(), chance.random(), 1.0])
     label = bool(round(score))
     return Judgment(score, -0.1, -2.3, label, Finish.COMPLETE, TRACE, 300, 200, passage_truncated=False, error=None)

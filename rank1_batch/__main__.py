@@ -13,8 +13,8 @@ from typing import NoReturn
 
 from rank1_batch.cli.command import end, wants_help
 
-# Before anything imports Arrow: its own allocator keeps what was freed, some 40 MB of a driver's 370 over 10⁶ rows and
-# 50 MB of a replica's 300. The nodes of a Ray that a job starts inherit it.
+# Set before anything imports Arrow. Arrow's own allocator keeps freed memory: about 40 of the 370 MB of a driver over
+# 10⁶ rows, and 50 of the 300 MB of a replica. Ray nodes that a job starts inherit the setting.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 WRONG_USE = 2
@@ -40,7 +40,7 @@ def run(argv: Sequence[str]) -> int:
     """Run the job that the first argument names with the others; the exit code (2 if there is no such job)."""
     name, *arguments = argv or ["--help"]
     if name in JOBS:
-        # A job's settings alone are imported for its help: Arrow, Ray and the others take seconds.
+        # Help imports only the settings of the job, because Arrow, Ray and others take seconds.
         if wants_help(arguments):
             return say(importlib.import_module(f"rank1_batch.jobs.{name}.settings").JOB.help())
         return int(importlib.import_module(f"rank1_batch.jobs.{name}.command").main(arguments))
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
 
 
 def say(text: str) -> int:
-    """Print what was asked for; the exit code of success."""
+    """Print a text, and return the exit code of success."""
     sys.stdout.write(f"{text}\n")
     return 0
 
@@ -74,7 +74,7 @@ In a checkout, `python -m jobs.rerank …` is the same as `rank1-batch rerank �
 
 
 def explain_name(name: str) -> str:
-    """What to type in place of a name that no job has."""
+    """The hint for a name that is not a job."""
     close = difflib.get_close_matches(name, JOBS, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"error: {name} is not a job.{hint} The jobs are {', '.join(JOBS)}."

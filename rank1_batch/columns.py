@@ -16,6 +16,8 @@ UNIT_ID, ROW, ERROR, SCORE, FINISH, TRACE, LABEL = "unit_id", "row", "error", "s
 
 TRUE_LOGPROB, FALSE_LOGPROB = "true_logprob", "false_logprob"
 
+ANSWER_LOGPROBS, GRADE = "answer_logprobs", "grade"
+
 REQUIRED = (QUERY_ID, QUERY, DOC_ID, PASSAGE)
 
 OPTIONAL = (TITLE, INSTRUCTION, FIRST_STAGE_SCORE, FIRST_STAGE_RANK)
@@ -30,13 +32,14 @@ FILE_NAMES = {
     SCORE: (SCORE, FIRST_STAGE_SCORE),
     RANK: (RANK, FIRST_STAGE_RANK),
 }
-"""Names of our columns in the field's files of runs, queries and passages; the first that is there counts."""
+"""Names that files of runs, queries and passages use for our columns. The first one found counts."""
 
 FIRST_STAGE_KEY = b"rank1_batch.first_stage"
 """Key of the Parquet metadata that says, as JSON, which run the pairs came from."""
 
 JUDGMENT = (
     SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, TRACE, PROMPT_TOKENS, TRACE_TOKENS, PASSAGE_TRUNCATED, ERROR,
+    ANSWER_LOGPROBS, GRADE,
 )  # fmt: skip
 """The columns of a Judgment, in its order."""
 RESERVED = {QUERY_ID, DOC_ID, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_SCORE, FIRST_STAGE_RANK, *JUDGMENT}

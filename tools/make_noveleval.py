@@ -1,4 +1,4 @@
-"""Makes examples/noveleval from a copy of NovelEval: ready shards of pairs, and the qrels.
+"""Makes examples/noveleval from a copy of NovelEval: shards of pairs, and the qrels.
 
     python tools/make_noveleval.py SOURCE [--out DIR]
 
@@ -38,7 +38,7 @@ class Shard(NamedTuple):
 
 SHARDS = (
     Shard(0, 8, row_group_rows=160),
-    # A query has 20 rows: each second row group ends in the middle of one.
+    # A query has 20 rows, so each second row group ends in the middle of a query.
     Shard(8, 15, row_group_rows=30),
     Shard(15, 21, row_group_rows=120),
 )
@@ -65,7 +65,7 @@ def write_example(source: Path, out: Path) -> None:
 
 
 def read_pairs(source: Path) -> list[dict[str, Any]]:
-    """Every query with its 20 passages, in the order of the queries and of Google's results."""
+    """Every query with its 20 passages. Queries keep their order, and passages keep the order of Google's results."""
     queries = {row["query_id"]: row["query"] for row in pq.read_table(source / "queries.parquet").to_pylist()}
     documents = pq.read_table(source / "corpus.parquet").to_pylist()
     pairs = [build_pair(document, queries) for document in documents]
@@ -87,7 +87,7 @@ def build_pair(document: dict[str, str], queries: dict[str, str]) -> dict[str, A
 
 
 def write_shard(path: Path, rows: list[dict[str, Any]], row_group_rows: int) -> None:
-    """One Parquet file, zstd."""
+    """Write one Parquet file, compressed with zstd."""
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
     pq.write_table(table, path, compression="zstd", row_group_size=row_group_rows)
 

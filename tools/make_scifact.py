@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def write_example(source: Path, out: Path) -> None:
-    """Every third of the queries that taught the demo model nothing: candidates, grades, abstracts."""
+    """Every third of the queries that the demo model was not trained on: candidates, grades, abstracts."""
     (out / "qrels").mkdir(parents=True, exist_ok=True)
     held_out = [row for row in read_rows(source, "queries") if choose_part(row["query_id"]) == "held_out"]
     queries = sorted(held_out, key=lambda row: int(row["query_id"]))[::EACH_NTH_QUERY]
@@ -65,12 +65,12 @@ def to_json(**fields: str) -> str:
 
 
 def to_run_line(row: Row) -> str:
-    """A line of a TREC run; the score as it was."""
+    """A line of a TREC run. The score stays as it was."""
     return f"{row['query_id']} Q0 {row['doc_id']} {row['rank']} {row['score']!r} {RUN_TAG}"
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """A text file, each line ended."""
+    """Write a text file in which each line ends with a line break."""
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 

@@ -9,7 +9,7 @@ import yaml
 
 
 class Model(NamedTuple):
-    """A choice of `conf/model`: its checkpoint, and what its file says of memory ("" where it says nothing)."""
+    """A choice of `conf/model`: its checkpoint, and the memory that its file states ("" if it states none)."""
 
     name: str
     checkpoint: str
@@ -36,6 +36,6 @@ def list_models() -> Iterator[Model]:
         checkpoint = str(yaml.safe_load(text)["name"])
         weights = re.match(r"# .*?(\d+\.\d GB)", text)
         gpu = re.search(r"^# (\d+ GB) \(", text, re.MULTILINE)
-        # What is not a Hugging Face id is a folder that depends on the machine, or must be given.
+        # Other names are folders of one machine, or the user must give them.
         known = checkpoint if re.fullmatch(r"[\w.-]+/[\w.-]+", checkpoint) else ""
         yield Model(name, known, weights[1] if weights else "", gpu[1] if gpu else "")

@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Job(NamedTuple, Generic[T]):
-    """What a command line is made of. `name` is that of `conf/<name>.yaml`.
+    """The parts of a command line. `name` is also the name of `conf/<name>.yaml`.
 
-    `about` is what `--help` says first. `check` says what is wrong with settings, a sentence for each problem.
+    `about` is the first text of `--help`. `check` returns a sentence for each problem of the settings.
     """
 
     name: str
@@ -64,7 +64,7 @@ def _run_with(
     run: Callable[[T, Console], int],
     restore: Callable[[DictConfig, Sequence[str]], DictConfig] | None,
 ) -> int:
-    # Here, as Hydra takes most of the time that --help would take.
+    # Imported here, because Hydra would take most of the time of --help.
     from rank1_batch.cli.compose import compose_settings, load_settings
 
     overrides = [argument for argument in argv if argument != "--settings"]
@@ -86,9 +86,9 @@ def _run_with(
 def end(exit_code: int) -> NoReturn:
     """Exit at once, without the interpreter's own shutdown. Call it only when all work is done.
 
-    Arrow's threads may outlive what they read. One that lets go of a Python object, say a file of a store, while the
-    interpreter takes itself down aborts the process (CPython's issue 87135, until 3.14): of short runs that read such
-    files, 4 in 120 ended with SIGABRT in place of their exit code.
+    Arrow's threads may still run then. If one of them frees a Python object, such as a file of a store, while the
+    interpreter shuts down, the process aborts (CPython issue 87135, until 3.14). Of 120 short runs that read such
+    files, 4 ended with SIGABRT instead of their exit code.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -97,5 +97,5 @@ def end(exit_code: int) -> NoReturn:
 
 
 def tell(console: Console, text: str) -> None:
-    """A line for people, as it is."""
+    """Print a line as it is, without markup."""
     console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,8 +1,8 @@
 """Typed settings of any job: Hydra composes `conf/` and the command line into a dataclass.
 
-A job's settings are a dataclass of plain values, or of groups that are dataclasses themselves, and a
-file `conf/<job>.yaml` that extends it. All problems are reported at once, each in one sentence. A choice is
-a file under `conf/`, or a user's own YAML file anywhere: `prompt=my/prompt.yaml`.
+The settings of a job are a dataclass of plain values and of groups, which are dataclasses too. A file
+`conf/<job>.yaml` extends it. All problems are reported at once, each in one sentence. A choice is a file under
+`conf/`, or a YAML file of the user: `prompt=my/prompt.yaml`.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from rank1_batch.errors import SettingsError
 T = TypeVar("T")
 
 OWN_CHOICE = "file_of_your_own"
-"""The name under which Hydra knows a user's own file."""
+"""The name that Hydra gets for a YAML file of the user."""
 
 NUMBERS = {"Integer": "a whole number", "Float": "a number"}
 """OmegaConf's names of types, in plain words."""
@@ -43,12 +43,12 @@ def load_settings(
 ) -> T:
     """The settings of a job for a list of Hydra overrides.
 
-    `check` says what is wrong with them, one sentence a problem; `restore` fills in what another run
-    recorded. Raises SettingsError with every problem found.
+    `check` returns one sentence for each problem. `restore` fills in what another run recorded. Raises SettingsError
+    with every problem found.
     """
     config = compose_settings(overrides, job, schema)
     if restore is not None:
-        # Again, as OmegaConf reads a text with ${ in it as a reference when it is copied.
+        # Once more, because OmegaConf takes ${ in a text for a reference when it copies the text.
         config = _put_texts(restore(config, overrides), read_typed(overrides, schema), schema)
     with _naming_own_files(overrides):
         settings = _build_settings(config, schema)
@@ -67,7 +67,7 @@ def compose_settings(overrides: Sequence[str], job: str, schema: type[Any]) -> D
     _store_own_files(overrides, schema)
     with _naming_own_files(overrides):
         config = _compose([_hydra_override(text, schema) for text in typed.words], job, schema)
-        # A plus sign adds a key that no dataclass has, and nothing would ever read it.
+        # A plus sign adds a key that no dataclass has. No code would read it.
         unknown = [_explain_key(key, schema) for key in _find_unknown_keys(config, schema)]
         if unknown:
             raise SettingsError(unknown)
@@ -93,7 +93,7 @@ def _put_texts(config: DictConfig, typed: Typed, schema: type[Any]) -> DictConfi
 
 
 def _build_settings(config: DictConfig, schema: type[Any]) -> Any:
-    """The settings as a dataclass. Raises SettingsError where one is missing or refers to what is not there."""
+    """The settings as a dataclass. Raises SettingsError if one is missing or refers to an unknown one."""
     try:
         missing = sorted(OmegaConf.missing_keys(config))
         if missing:
@@ -104,14 +104,14 @@ def _build_settings(config: DictConfig, schema: type[Any]) -> Any:
 
 
 def _find_own_files(overrides: Sequence[str]) -> dict[str, Path]:
-    """Files that a user names as choices, by group."""
+    """The YAML files that a user names as choices, by group."""
     named = (text.partition("=") for text in overrides)
     groups = list_choices()
     return {group: Path(path) for group, _, path in named if group in groups and path.endswith((".yaml", ".yml"))}
 
 
 def _store_own_files(overrides: Sequence[str], schema: type[Any]) -> None:
-    """Hand a user's own files to Hydra. Raises SettingsError with what is wrong with each."""
+    """Give the YAML files of the user to Hydra. Raises SettingsError with the problem of each."""
     problems = []
     for group, path in _find_own_files(overrides).items():
         try:
@@ -128,7 +128,7 @@ def _store_own_files(overrides: Sequence[str], schema: type[Any]) -> None:
 
 
 def _name_members(node: dict[str, Any], group: str, schema: type[Any]) -> dict[str, Any]:
-    """A choice whose enumerations OmegaConf knows, by their names alone."""
+    """A choice with its enumerations by name, the only form that OmegaConf reads."""
     groups = _groups(schema)
     kinds = {each.name: each.type for each in fields(groups[group])} if group in groups else {}
     enums = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Enum)}
@@ -137,7 +137,7 @@ def _name_members(node: dict[str, Any], group: str, schema: type[Any]) -> dict[s
 
 @contextlib.contextmanager
 def _naming_own_files(overrides: Sequence[str]) -> Iterator[None]:
-    """Adds the name of a user's own file to the problems of its group."""
+    """Add the name of the user's file to the problems of its group."""
     try:
         yield
     except SettingsError as error:
@@ -149,14 +149,14 @@ def _naming_own_files(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def _hydra_override(override: str, schema: type[Any]) -> str:
-    """An override as Hydra takes it."""
+    """An override in the form that Hydra reads."""
     if own := _find_own_files([override]):
         return f"{next(iter(own))}={OWN_CHOICE}"
     return _open(override, schema)
 
 
 def _open(override: str, schema: type[Any]) -> str:
-    """Hydra would want a plus sign before a new key of a mapping, whose keys are the user's own."""
+    """Add the plus sign that Hydra wants before a new key of a mapping."""
     mappings = [each.key for each in list_settings(schema()) if get_origin(each.type) is dict]
     return (
         f"++{override}" if override.startswith(tuple(f"{key}{end}" for key in mappings for end in ".=")) else override

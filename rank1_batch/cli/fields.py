@@ -10,7 +10,7 @@ HELP = "help"
 
 
 class Setting(NamedTuple):
-    """A setting as it is typed: `engine.gpus`, its type, its default (MISSING where there is none), its phrase."""
+    """A setting: its name as typed (`engine.gpus`), type, default (MISSING if it has none) and phrase."""
 
     key: str
     type: Any
@@ -27,7 +27,7 @@ def setting(phrase: str, default: Any = MISSING) -> Any:
 
 
 def list_settings(settings: Any, prefix: str = "") -> Iterator[Setting]:
-    """All settings of a dataclass, given as an instance with its defaults; a group comes before its own settings."""
+    """All settings of a dataclass, given as an instance with its defaults. A group comes before its settings."""
     for each in fields(settings):
         found = Setting(f"{prefix}{each.name}", each.type, getattr(settings, each.name), _phrase(each))
         yield found

@@ -1,4 +1,4 @@
-"""What `--help` shows: how a job is started, its settings by group with a phrase each, and the models."""
+"""The text of `--help`: how to start a job, its settings by group with a phrase each, and the models."""
 
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def render_help(name: str, about: str, defaults: Any) -> str:
 
 
 def _read_choices(name: str) -> Mapping[str, str]:
-    """The choice that a job takes where none is named, by group."""
+    """The default choice of each group."""
     node = yaml.safe_load((find_conf_folder() / f"{name}.yaml").read_text(encoding="utf-8"))
     return {group: choice for each in node["defaults"] if isinstance(each, dict) for group, choice in each.items()}
 
@@ -81,7 +81,7 @@ def _row(setting: Setting, chosen: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _render_default(value: Any) -> str:
-    """A default as it would be typed; nothing for one that says no more than that there is none."""
+    """A default as it would be typed. Empty for defaults that mean "none"."""
     if value is None or value in ({}, []):
         return ""
     if isinstance(value, list):

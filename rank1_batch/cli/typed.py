@@ -1,7 +1,7 @@
-"""What a person types, before Hydra reads it: words that are no settings, and text that stays as it is.
+"""Reads what a person types before Hydra does: finds words that are not settings, and keeps text as it is.
 
-Hydra's grammar gives a meaning to `=`, commas, brackets, blanks, quotes, `~` and more, and paths have them, too.
-So settings that hold text, or a list of texts, are kept from Hydra.
+Hydra's grammar gives a meaning to `=`, commas, brackets, blanks, quotes, `~` and more, but paths can contain them.
+So Hydra never sees the settings that hold text or a list of texts.
 """
 
 import difflib
@@ -26,14 +26,14 @@ ELEMENT = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^,]*?))\s*,""")
 
 
 class Typed(NamedTuple):
-    """Settings in the order in which they were typed: texts with their keys, and the words that Hydra reads."""
+    """The settings in the order typed: texts with their keys, and the words for Hydra."""
 
     texts: list[tuple[str, Text]]
     words: list[str]
 
 
 def read_typed(words: Sequence[str], schema: type[Any]) -> Typed:
-    """Take the words of a command line apart. Raises SettingsError with a sentence for each that cannot be meant."""
+    """Split the words of a command line. Raises SettingsError with a sentence for each word that is not a setting."""
     known = {each.key: each for each in list_settings(schema())}
     problems = [problem for word in words if (problem := _find_problem(word, known))]
     if problems:
@@ -49,7 +49,7 @@ def read_typed(words: Sequence[str], schema: type[Any]) -> Typed:
 
 
 def escape_text(text: Text) -> Text:
-    """The same text for OmegaConf, which would put another setting in place of `${…}`."""
+    """The text for OmegaConf, escaped so that `${…}` in it is not replaced by another setting."""
     if isinstance(text, list):
         return [str(escape_text(element)) for element in text]
     if text is None or "${" not in text:
@@ -58,13 +58,13 @@ def escape_text(text: Text) -> Text:
 
 
 def read_member(kind: type[Enum], text: str) -> str:
-    """The name of the member that is meant, by its name or value in any case; the text itself if there is none."""
+    """The name of the member with this name or value, in any case. The text itself if there is none."""
     names = {str(spelling).lower(): member.name for member in kind for spelling in (member.name, member.value)}
     return names.get(text.lower(), text)
 
 
 def suggest(word: str, words: Sequence[str]) -> str:
-    """The nearest of these words, as the end of a sentence; nothing where none is near."""
+    """The nearest of these words, as the end of a sentence. Empty if none is near."""
     close = difflib.get_close_matches(word, words, n=1)
     return f", did you mean {close[0]}?" if close else ""
 
@@ -75,7 +75,7 @@ def _split(word: str) -> tuple[str, str]:
 
 
 def _text_kind(key: str, known: Mapping[str, Setting]) -> Setting | None:
-    """The setting of that key if it holds text or a list of texts; keys of a mapping are the user's own."""
+    """The setting of that key if it holds text or a list of texts. Keys of a mapping are free."""
     if setting := known.get(key):
         return setting if setting.type in (str, str | None, list[str], Any) else None
     parent = known.get(key.rpartition(".")[0])
@@ -93,13 +93,13 @@ def _read_text(value: str, setting: Setting) -> Text:
 
 
 def _is_list(value: str) -> bool:
-    """Whether the first bracket closes at the end: `[a,b]` is a list, and the glob `[0-9][0-9]` is not."""
+    """Whether the first bracket closes at the end. `[a,b]` is a list, and the glob `[0-9][0-9]` is not."""
     depths = list(accumulate((character == "[") - (character == "]") for character in value))
     return value.startswith("[") and depths.index(0) == len(depths) - 1 if 0 in depths else False
 
 
 def _name_member(word: str, known: Mapping[str, Setting]) -> str:
-    """A word whose value OmegaConf knows by its name alone."""
+    """A word whose value is an enumeration, by its name."""
     key, value = _split(word)
     return f"{key}={read_member(known[key].type, value)}" if _is_enum(key, known) else word
 
@@ -109,7 +109,7 @@ def _is_enum(key: str, known: Mapping[str, Setting]) -> bool:
 
 
 def _find_problem(word: str, known: Mapping[str, Setting]) -> str | None:
-    """Why a word cannot be meant, in one sentence; None where it can."""
+    """Why a word is not a setting, in one sentence. None if it is one."""
     key, value = _split(word)
     if word.startswith("-"):
         return _explain_dashes(word, known)

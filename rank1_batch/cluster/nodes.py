@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import NodeDiedError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from rank1_batch.cluster.starts import Place
 from rank1_batch.errors import NodeError, Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
@@ -53,6 +54,11 @@ def fits(engine: EngineConfig, resources: Mapping[str, float]) -> bool:
     return resources.get("CPU", 0) >= engine.cpus and resources.get("GPU", 0) >= engine.gpus
 
 
+def is_lost(node_id: str) -> bool:
+    """Whether a node is not up any more."""
+    return all(node["NodeID"] != node_id for node in ray.nodes() if node["Alive"])
+
+
 def describe_lack(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list[str]:
     """That no node can hold a replica, and what each node has, a sentence each."""
     has = [(name_node(node), node["Resources"]) for node in nodes if node["Alive"]]
@@ -89,8 +95,8 @@ def ask_nodes(nodes: Iterable[dict[str, Any]], question: Callable[..., T], *args
 
 
 def name_node(node: dict[str, Any]) -> str:
-    """The address of a node, and the beginning of its id, which tells two on one machine apart."""
-    return f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+    """What a node of `ray.nodes()` is called."""
+    return Place(node["NodeID"], node["NodeManagerAddress"]).name
 
 
 def _do_nothing() -> None:

@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.data import ActorPoolStrategy
 
 from rank1_batch import errors
-from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes
+from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes, is_lost
 from rank1_batch.cluster.replicas import choose_nodes, follow_starts, start_replica
 from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.output.counts import Counts
@@ -22,7 +23,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.replica.places import SAME_PLACES, absolute_model, find_unseen
 
-ROWS_IN_FLIGHT = 32
+ROWS_IN_FLIGHT = 40
 """Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
 stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
 
@@ -31,6 +32,9 @@ LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
 TASK_UNITS, TASK_ROWS = 8, 4
 """Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
 of an engine, at most."""
+
+MOST_TASKS = 15_000
+"""About: the units of a large job share tasks that have more rows than that."""
 
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
@@ -42,8 +46,30 @@ ERRORS = {
 }
 
 
+def build_judge() -> type:
+    """What Ray Data makes actors of. It travels with all its code, so that a node without this package can say so."""
+
+    class Judge:
+        def __init__(self, packed: bytes, starts: Any) -> None:
+            try:
+                from rank1_batch.cluster.stream import JudgeActor
+
+                spec = cloudpickle.loads(packed)
+            except Exception as error:  # an import may fail in any way
+                here, problem = ray.get_runtime_context(), f"{type(error).__name__}: {error}"
+                me = here.get_actor_id(), here.get_node_id(), ray.util.get_node_ip_address()
+                ray.get(starts.refuse.remote(*me, problem))
+                raise
+            self._actor = JudgeActor(spec, starts)
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+            return self._actor(batch)
+
+    return Judge
+
+
 class JudgeActor:
-    """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
+    """A JudgeUnits behind batches of one task, whose units it judges at once.
 
     Our own errors go back as data: Ray would wrap them in its own errors and lose their class. This includes the
     error by which the job ends because no replica can start.
@@ -51,8 +77,9 @@ class JudgeActor:
 
     def __init__(self, spec: JudgeSpec, starts: Any) -> None:
         _log_progress()
-        node_id = ray.get_runtime_context().get_node_id()
-        self._judge = start_replica(starts, lambda: JudgeUnits(spec, node_id))
+        here = ray.get_runtime_context()
+        node, actor = here.get_node_id(), here.get_actor_id() or ""
+        self._judge = start_replica(starts, lambda: JudgeUnits(spec, node, actor, is_lost))
         _spare_collector()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -102,10 +129,10 @@ def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Re
     )
     items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     receipts = items.map_batches(
-        JudgeActor,
+        build_judge(),
         batch_size=1,
         compute=pool,
-        fn_constructor_args=(spec, starts),
+        fn_constructor_args=(cloudpickle.dumps(spec), starts),
         ray_remote_args_fn=functools.partial(choose_nodes, starts),
         num_cpus=engine.cpus,
         num_gpus=engine.gpus or None,
@@ -171,10 +198,11 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
     """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
+    most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
     for unit in units:
         if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
             tasks.append([])
-            room = min(TASK_ROWS * max_num_seqs, left // (TASKS_A_REPLICA * replicas))
+            room = min(most, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
         room -= unit.pairs
         left -= unit.pairs

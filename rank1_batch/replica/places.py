@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from rank1_batch.engines.checkpoint import find_folder, hash_folder
 from rank1_batch.errors import AccessError
-from rank1_batch.output.lease import LEASE_PATH, read_lease
+from rank1_batch.output.lease import LEASE_PATH
+from rank1_batch.settings import ModelConfig
 from rank1_batch.storage.store import open_store, stat_file
 
 SAME_PLACES = (
@@ -26,7 +28,7 @@ def find_unseen(input_url: str, first_file: str, output_url: str, model: str) ->
     source, output = open_store(input_url), open_store(output_url)
     unseen = []
     try:
-        if read_lease(output) is None:
+        if stat_file(output, LEASE_PATH) is None:
             unseen.append(f"this node does not see the run in {output.url}: there is no {LEASE_PATH}")
         if stat_file(source, first_file) is None:
             unseen.append(f"this node does not see the input {source.url}: there is no {first_file}")
@@ -35,3 +37,15 @@ def find_unseen(input_url: str, first_file: str, output_url: str, model: str) ->
     if model.startswith(("/", "~")) and not Path(model).expanduser().exists():
         unseen.append(f"this node does not see the model: there is no {model}")
     return unseen
+
+
+def find_other_weights(model: ModelConfig, weights: str | None) -> str | None:
+    """How a local checkpoint here differs from the driver's, whose digest is `weights`; None where it does not."""
+    if weights is None:
+        return None
+    folder = find_folder(model)
+    if folder is None:
+        return f"this node has no folder {model.name}: model.name must be the same checkpoint on every node"
+    if hash_folder(folder) != weights:
+        return f"{folder} holds other files than on the machine that started the job: copy the checkpoint again"
+    return None

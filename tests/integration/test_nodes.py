@@ -49,6 +49,12 @@ def has_no_raylet(node: Node) -> bool:
     return "raylet" not in node.check(["ps", "ax"])
 
 
+def hide_package(node: Node) -> None:
+    """Let this package be one that a node cannot import, though the checkout is there."""
+    node.check(["mount", "-t", "tmpfs", "tmpfs", str(ROOT / "rank1_batch")])
+    node.check(["bash", "-c", f"echo 'import no_such_package' > {ROOT}/rank1_batch/__init__.py"])
+
+
 def test_nodes_that_share_only_an_s3_server_judge_together(cluster: Cluster, tmp_path: Path) -> None:
     cluster.start_s3()
     cluster.put(tmp_path / "pairs", f"{BUCKET}/pairs")
@@ -128,8 +134,7 @@ def test_a_head_that_hangs_ends_a_job_soon(cluster: Cluster, tmp_path: Path) -> 
 
 def test_a_node_without_the_package_is_told_in_a_sentence(cluster: Cluster, tmp_path: Path) -> None:
     driver, bare = cluster.add_node(share=[tmp_path]), cluster.add_node(share=[tmp_path])
-    bare.check(["mount", "-t", "tmpfs", "tmpfs", str(ROOT / "rank1_batch")])
-    bare.check(["bash", "-c", f"echo 'import no_such_package' > {ROOT}/rank1_batch/__init__.py"])
+    hide_package(bare)
     job = start_job(driver, cluster, f"input.path={tmp_path}/pairs", f"output.path={tmp_path}/judged")
     printed = end_job(job)
     assert job.returncode == 2, printed

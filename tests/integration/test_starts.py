@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.test_nodes import JOB_LIMIT_S, end_job, read_summary, start_job
+from tests.integration.test_nodes import JOB_LIMIT_S, end_job, hide_package, read_summary, start_job
 from tests.support.nodes import Cluster, Node, run_cluster
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import build_tiny_model, tiny_pairs
@@ -76,6 +76,22 @@ def test_a_late_node_that_does_not_see_the_places_is_withdrawn(cluster: Cluster,
     assert "this node is withdrawn for the rest of the run" in told
     assert f"this node does not see the run in {judged}" in told
     assert hosts_of(judged) == ["node1"]
+
+
+def test_a_late_node_without_the_package_is_withdrawn(cluster: Cluster, tmp_path: Path) -> None:
+    driver = cluster.add_node(share=[tmp_path])
+    judged = tmp_path / "judged"
+    job = start_job(driver, cluster, *places(tmp_path), *SLOW, "cluster.max_replicas=2")
+    wait_for(lambda: list(judged.glob("judgments/*.parquet")), "nothing was judged", JOB_LIMIT_S)
+    late = Node(cluster.switch, len(cluster.machines), tmp_path, [tmp_path])
+    cluster.machines.append(late)
+    hide_package(late)
+    late.start_ray(driver.address, cpus=1, gpus=0)
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    (told,) = [line for line in printed.splitlines() if line.startswith(f"node {late.address} ")]
+    assert "this node is withdrawn for the rest of the run" in told
+    assert "rank1_batch cannot be loaded there (ModuleNotFoundError: No module named 'no_such_package')" in told
 
 
 def test_units_of_a_replica_that_cannot_start_again_where_it_was_are_judged_elsewhere(

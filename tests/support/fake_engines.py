@@ -1,4 +1,4 @@
-"""Hand-written engines for tests of the pure core: one remembers what it is asked, one waits to be let go."""
+"""Hand-written engines for tests of the pure core: one records its questions, one waits for the test."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,6 +30,9 @@ class RecordingEngine:
         self.reason_asked: list[tuple[list[int], int]] = []
         self.verdict_asked: list[list[int]] = []
 
+    def wrap_chat(self, message: str) -> str:
+        return f"<user>{message}<model>"
+
     def encode(self, text: str) -> list[int]:
         self.encoded_letters += len(text)
         return self._scripted.encode(text)
@@ -47,9 +50,9 @@ class RecordingEngine:
 
 
 class GatedEngine(RecordingEngine):
-    """Holds every row in `reason` until its gate is opened; knows which rows are there, in what order.
+    """Keeps every row waiting in `reason` until its gate is opened. Records which rows wait, and in what order.
 
-    A row is known by the letter that its passage consists of.
+    The passage of a row is one letter, repeated. That letter names the row.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Ray nodes as separate machines, on this one: namespaces of their own, and a network between them.
+"""Ray nodes that act as separate machines: each has its own namespaces, and a network joins them.
 
-A node has its own address, host name, processes, /tmp and home. It reads the rest of this machine's disk and
-writes none of it, but for the folders that a test shares. Needs root, and util-linux and iproute2 as Debian has them.
-The namespaces have no names: they end with their first process, and that one ends with the test's.
+A node has its own address, host name, processes, /tmp and home. It can read the rest of this machine's disk. It can
+write only to the folders that a test shares. Needs root, and Debian's util-linux and iproute2. A namespace ends with
+its first process, and that process ends with the test.
 """
 
 import os
@@ -41,7 +41,7 @@ ENV = {
     "AWS_SECRET_ACCESS_KEY": SECRET,
     "AWS_DEFAULT_REGION": "us-east-1",
     "RAY_AUTH_MODE": "disabled",
-    # A node that went away is missed soon, and no worker starts that nobody needs.
+    # A lost node is noticed soon, and no worker starts before it is needed.
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "2000",
     "RAY_health_check_failure_threshold": "4",
@@ -68,7 +68,7 @@ mkdir -p $HOME && cd $HOME
 echo ready
 read -r _ || true
 """
-"""Makes a node out of a shell, whose end is the node's. Arguments: this checkout, and the shared folders."""
+"""Turns a shell into a node. The node ends with the shell. Arguments: this checkout, and the shared folders."""
 
 
 class Machine:
@@ -90,11 +90,11 @@ class Machine:
         self.pid = int(children.read_text())
 
     def run(self, command: Sequence[str], env: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Start a command in the node's home; stdout and stderr come together. It ends with the node."""
+        """Start a command in the home of the node. stdout and stderr come as one stream. It ends with the node."""
         return subprocess.Popen(self._inside(command, env), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def check(self, command: Sequence[str], limit_s: float = LIMIT_S) -> str:
-        """What a command prints that must succeed."""
+        """The output of a command, which must succeed."""
         job = self.run(command)
         try:
             printed, _ = job.communicate(timeout=limit_s)
@@ -104,19 +104,19 @@ class Machine:
         return printed
 
     def start(self, command: Sequence[str]) -> None:
-        """Start a service, whose output goes to the node's log."""
+        """Start a service. Its output goes to the log of the node."""
         self._started.append(subprocess.Popen(self._inside(command, None), stdout=self._log, stderr=self._log))
 
     def pause(self) -> None:
-        """Stop all processes at once, as a machine that hangs."""
+        """Stop all processes at once, like a machine that hangs."""
         self._signal("STOP")
 
     def resume(self) -> None:
-        """Let all processes go on."""
+        """Continue all processes."""
         self._signal("CONT")
 
     def kill(self) -> None:
-        """End all processes at once, as a machine that is taken away. The kernel ends them with the first one."""
+        """Kill all processes at once, like a machine that is taken away. The kernel kills them with the first one."""
         self._outer.kill()
         self._outer.communicate(timeout=LIMIT_S)
         for service in self._started:
@@ -124,7 +124,7 @@ class Machine:
         self._log.close()
 
     def _signal(self, name: str) -> None:
-        # To all that the node has: -1 leaves out the first process and the one that sends it.
+        # -1 means all processes of the node except the first one and the sender.
         subprocess.run([NSENTER, "-t", str(self.pid), "-p", "bash", "-c", f"kill -{name} -1"], check=True)
 
     def _inside(self, command: Sequence[str], env: Mapping[str, str] | None) -> list[str]:
@@ -134,7 +134,7 @@ class Machine:
 
 
 class Node(Machine):
-    """A machine with a Ray of its own, on a cable that can be pulled."""
+    """A machine that runs Ray, on a network cable that can be pulled."""
 
     def __init__(self, switch: Machine, number: int, logs: Path, shared: Sequence[Path] = ()) -> None:
         super().__init__(f"node{number}", f"{NETWORK}.{number + 1}", logs, shared)
@@ -146,7 +146,7 @@ class Node(Machine):
         self.check(["ip", "link", "set", "eth0", "up"])
 
     def cut_off(self) -> None:
-        """Pull the cable: nothing comes through any more, and nobody is told."""
+        """Pull the cable. Packets are lost without an error."""
         self._switch.check(["ip", "link", "set", self._port, "down"])
 
     def reconnect(self) -> None:
@@ -154,7 +154,7 @@ class Node(Machine):
         self._switch.check(["ip", "link", "set", self._port, "up"])
 
     def start_ray(self, head: str, cpus: int, gpus: int) -> None:
-        """Return when this node has joined the Ray cluster of the head, or is the head itself."""
+        """Return when this node is the head, or has joined the Ray cluster of the head."""
         join = [f"--address={head}:{RAY_PORT}"]
         if head == self.address:
             join = ["--head", f"--port={RAY_PORT}", "--include-dashboard=false"]
@@ -163,7 +163,7 @@ class Node(Machine):
 
 
 class Cluster:
-    """Nodes on one switch, where there can be an S3 server, too. `folder` is for logs, and what is copied."""
+    """Nodes on one switch, with an S3 server if a test wants one. `folder` is for logs and copies."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -172,11 +172,11 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """What `cluster.address` must be: the first node is the head."""
+        """The value for `cluster.address`. The first node is the head."""
         return f"{NETWORK}.2:{RAY_PORT}"
 
     def add_node(self, cpus: int = 1, gpus: int = 0, share: Sequence[Path] = ()) -> Node:
-        """One more node of the Ray cluster, with CPUs and GPUs as Ray counts them; it sees the shared folders."""
+        """Add a node with this many CPUs and GPUs, as Ray counts them. It sees the shared folders."""
         node = Node(self.switch, len(self.machines), self._folder, share)
         self.machines.append(node)
         node.start_ray(f"{NETWORK}.2", cpus, gpus)
@@ -191,7 +191,7 @@ class Cluster:
         self._copy("get", url, str(target))
 
     def start_network(self) -> None:
-        """What a cable can be put into."""
+        """The switch."""
         self.switch.check(["ip", "link", "add", "bridge", "type", "bridge"])
         self.switch.check(["ip", "address", "add", f"{self.switch.address}/24", "dev", "bridge"])
         self.switch.check(["ip", "link", "set", "bridge", "up"])
@@ -202,7 +202,7 @@ class Cluster:
         self.switch.check(["bash", "-c", 'echo "$0" > s3.json', USERS])
         self.switch.start(build_command(Path(HOME), self.switch.address, ports))
         answers = f"(exec 3<>/dev/tcp/{self.switch.address}/{S3_PORT}) 2>/dev/null"
-        self.switch.check(["bash", "-c", f"until {answers}; do sleep 0.1; done"])  # a poll: a port tells nobody
+        self.switch.check(["bash", "-c", f"until {answers}; do sleep 0.1; done"])  # a poll of the port
         self.switch.check(["python", "-c", f"import s3fs; s3fs.S3FileSystem().mkdir('{BUCKET}')"])
 
     def _copy(self, verb: str, source: str, target: str) -> None:
@@ -211,7 +211,7 @@ class Cluster:
 
 
 def check_tools() -> None:
-    """Fail where nobody but root may make namespaces; install what small images lack."""
+    """Fail if this is not root, who alone may make namespaces. Install iproute2 if the image lacks it."""
     assert os.geteuid() == 0, "these tests make network namespaces: run them as root"
     if not Path(IP).exists():
         install = "apt-get update && apt-get install --yes --no-install-recommends iproute2"
@@ -220,7 +220,7 @@ def check_tools() -> None:
 
 @contextmanager
 def run_cluster(folder: Path) -> Iterator[Cluster]:
-    """A cluster without a node. Nothing of it is left afterwards but the logs in its folder."""
+    """A cluster without a node. Afterwards only the logs in its folder are left."""
     check_tools()
     cluster = Cluster(folder)
     try:

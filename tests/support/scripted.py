@@ -1,4 +1,4 @@
-"""A finished job's output without Ray: the scripted engine judges every unit of a real plan, in this process."""
+"""The output of a finished job, made without Ray: the scripted engine judges every unit of a plan in this process."""
 
 from pathlib import Path
 
@@ -43,6 +43,6 @@ def judge_here(*overrides: str) -> RerankConfig:
 
 
 def read_links(labels: Path, name: str, split: str = "train") -> list[dict[str, object]]:
-    """The links of a format, in the order of files, records and places."""
+    """The links of an export format, in the order of files, records and positions."""
     rows = [row for path in (labels / "links" / name / split).glob("*") for row in pq.read_table(path).to_pylist()]
     return sorted(rows, key=lambda row: (row["file"], row["record"], row["place"]))

@@ -20,7 +20,7 @@ START_LIMIT_S = 60.0
 
 @contextmanager
 def run_seaweed(folder: Path) -> Iterator[str]:
-    """The address of a server with one user, which keeps its files in `folder`."""
+    """Start a server with one user, and return its address. It keeps its files in `folder`."""
     ports = [free_port() for _ in range(4)]
     (folder / "s3.json").write_text(USERS)
     command = build_command(folder, "127.0.0.1", ports)
@@ -30,7 +30,7 @@ def run_seaweed(folder: Path) -> Iterator[str]:
         wait_for(lambda: _answers(ports[3]), f"SeaweedFS did not start, see {folder / 'log'}")
         yield f"http://127.0.0.1:{ports[3]}"
     finally:
-        server.kill()  # its orderly end takes 25 seconds, and nothing of it is kept
+        server.kill()  # a normal shutdown takes 25 seconds, and none of its files are kept
         server.wait(30)
 
 
@@ -42,7 +42,7 @@ def build_command(folder: Path, address: str, ports: Sequence[int]) -> list[str]
         "-s3", f"-s3.port={ports[3]}", f"-s3.config={folder / 's3.json'}",
         # Each bucket takes seven volumes at its first object; a test session has dozens of buckets.
         "-volume.max=1000", "-master.volumeSizeLimitMB=256",
-        # Both have one fixed port, which a second server on the machine would not get; the third calls home.
+        # The first two use a fixed port, which a second server could not get. The third reports to its makers.
         "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
     ]  # fmt: skip
 
@@ -63,11 +63,11 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], object], message: str, limit_s: float = START_LIMIT_S) -> None:
-    """Return as soon as the condition holds; fail with the message when it does not within the limit."""
+    """Return when the condition holds. Fail with the message if it does not hold within the limit."""
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, message
-        time.sleep(0.05)  # the pause of a poll, not a guess: files and processes send no notice
+        time.sleep(0.05)  # the pause of a poll, because files and processes send no notice
 
 
 def _answers(port: int) -> bool:

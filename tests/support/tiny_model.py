@@ -1,8 +1,7 @@
 """A real checkpoint that is small enough for tests: two Qwen2 layers, taught Rank1's form.
 
-It reasons in a sentence or two, writes `</think>` and then " true" or " false". Made by the test
-itself in some seconds. Its tokenizer is a byte-level BPE with `<think>` and `</think>` as one token
-each, as Rank1's checkpoints have them, or without.
+It reasons in a sentence or two, writes `</think>` and then " true" or " false". The test makes it in a few seconds.
+Its tokenizer is a byte-level BPE. `<think>` and `</think>` are one token each, as in Rank1's checkpoints, or several.
 """
 
 import random
@@ -20,7 +19,7 @@ STEPS, BATCH, LENGTH = 200, 16, 72
 def build_tiny_model(folder: Path, *, think_tokens: bool = True) -> Path:
     """Write the checkpoint and its tokenizer to `folder`, and return it.
 
-    Training leaves padding and truncation set in tokenizer.json, as some published ones have them.
+    Training leaves padding and truncation set in tokenizer.json, as in some published checkpoints.
     """
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
@@ -47,7 +46,7 @@ def build_tiny_model(folder: Path, *, think_tokens: bool = True) -> Path:
 
 
 def tiny_pairs(count: int, seed: int = 1) -> pa.Table:
-    """Pairs in the words of the tiny model: 20 candidates a query, about half of them relevant; ids by seed."""
+    """Pairs in the words of the tiny model: 20 candidates a query, half of them relevant. `seed` makes the ids."""
     chance = random.Random(seed)
     rows = [(row // 20, *_make_pair(chance, WORDS[row // 20 % len(WORDS)])) for row in range(count)]
     return pa.table(
@@ -57,6 +56,19 @@ def tiny_pairs(count: int, seed: int = 1) -> pa.Table:
             "doc_id": [f"d{seed}-{row}" for row in range(count)],
             "passage": [passage for *_, passage in rows],
             "first_stage_rank": pa.array([row % 20 + 1 for row in range(count)], pa.int32()),
+        }
+    )
+
+
+def number_pairs(count: int) -> pa.Table:
+    """Pairs that all differ: the passage of row 7 is "passage number 7 of 100"."""
+    numbers = range(count)
+    return pa.table(
+        {
+            "query_id": [f"q{row // 20}" for row in numbers],
+            "query": [f"what is known about {row // 20}" for row in numbers],
+            "doc_id": [f"d{row}" for row in numbers],
+            "passage": [f"passage number {row} of {count}" for row in numbers],
         }
     )
 
@@ -80,7 +92,7 @@ def _make_text(chance: random.Random) -> str:
 
 
 def build_tokenizer(*, think_tokens: bool) -> Any:
-    """A byte-level tokenizer of WORDS; `<think>` and `</think>` are one token each where asked for."""
+    """A byte-level tokenizer of WORDS. `<think>` and `</think>` are one token each if asked for."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -106,7 +118,7 @@ def _train(model: Any, tokenizer: Any) -> None:
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # matrices this small only wait for each other's threads
+    torch.set_num_threads(1)  # with matrices this small, threads only wait for each other
     chance = random.Random(3)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for _ in range(STEPS):

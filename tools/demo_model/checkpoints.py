@@ -1,7 +1,7 @@
-"""What the demo model's checkpoints hold, and how each is written: taught bf16, and AWQ int4.
+"""What the checkpoints of the demo model hold, and how they are written: bf16 and AWQ int4.
 
-Both load into vLLM as any other does; the second takes the code path of the rank1-*-awq
-checkpoints. torch is imported where it is used: most runs build nothing.
+Both load into vLLM like any other. The second one takes the code path of the rank1-*-awq checkpoints.
+torch is imported where it is used, because most runs build nothing.
 """
 
 import importlib.util
@@ -67,7 +67,7 @@ def load_untaught() -> tuple[Any, Any]:
 
 
 def find_gguf() -> Path:
-    """The GGUF inside the installed package, which is not imported: it wants llama.cpp."""
+    """The GGUF inside the installed package. The package is not imported, because it needs llama.cpp."""
     spec = importlib.util.find_spec(GGUF_PACKAGE)
     folders = list(spec.submodule_search_locations or []) if spec else []
     path = Path(folders[0], GGUF_FILE) if folders else None

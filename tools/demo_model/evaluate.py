@@ -2,8 +2,8 @@
 
     python tools/demo_model/evaluate.py OUT [--forms bf16 awq] [--sets …] [--queries N] [--settings …]
 
-Judges what OUT does not hold yet, so that it goes on where it was stopped. AWQ is measured by its
-weights as they come out of the packing, since not every CPU has the kernels that compute with them.
+Judges what OUT does not hold yet, so it continues where it was stopped. AWQ is measured with its unpacked weights,
+because not every CPU has the kernels for the packed ones.
 """
 
 import argparse
@@ -55,12 +55,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=list(FORMS))
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--settings", nargs="+", default=[], help="further settings of the job")
-    parser.add_argument("--queries", type=int, default=1000, help="so many held-out claims; default: all")
+    parser.add_argument("--queries", type=int, default=1000, help="how many held-out claims; default: all")
     return parser.parse_args()
 
 
 def find_folder(out: Path, form: str) -> Path:
-    """The checkpoint of a form; for AWQ a copy in OUT with its weights unpacked."""
+    """The checkpoint of a form. For AWQ it is a copy in OUT with unpacked weights."""
     folder: Path = default_cache() / FORMS[form]
     if form != "awq":
         return folder
@@ -80,13 +80,13 @@ def write_pairs(out: Path, name: str, queries: int) -> Path:
     table = table.filter(part & pc.field(QUERY_ID).isin(chosen))
     path = out / "pairs" / f"{name}_{len(chosen)}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():  # a file written again is another input, which the job would refuse
+    if not path.exists():  # a file that is written again is another input, and the job would refuse it
         pq.write_table(table, path)
     return path
 
 
 def judge(model: Path, pairs: Path, output: Path, further: Sequence[str]) -> None:
-    """The job, which has nothing to do where it is done."""
+    """Run the job. It has nothing to do where it is done."""
     settings = [
         "model=custom", f"model.name={model}", "model.dtype=float32", "model.max_model_len=2048", "engine=vllm_cpu",
         f"policy.max_thinking_tokens={BUDGET}", "input.unit_rows=32", f"input.path={pairs}", f"output.path={output}",
@@ -119,14 +119,14 @@ def share(values: Any) -> str:
 
 
 def measure_area(rows: Sequence[dict[str, Any]]) -> str:
-    """The area under the curve of the scores: how often a relevant pair has the higher one."""
+    """The area under the ROC curve: how often a relevant pair has the higher score."""
     from sklearn.metrics import roc_auc_score
 
     return f"{roc_auc_score([row['relevant'] for row in rows], [row[SCORE] for row in rows]):.2f}"
 
 
 def names_both(row: dict[str, Any]) -> bool:
-    """Whether the trace has a content word of the query, and one of the passage that the query does not have."""
+    """Whether the trace has a content word of the query, and one that only the passage has."""
     query, passage, trace = (set(map(stem, content_words(text))) for text in (row[QUERY], shown(row), row[TRACE]))
     return bool(trace & query) and bool(trace & (passage - query))
 
@@ -137,7 +137,7 @@ def shown(row: dict[str, Any]) -> str:
 
 
 def check_quotes(row: dict[str, Any]) -> Sequence[bool]:
-    """For each quotation of a trace, whether the passage has it."""
+    """For each quotation in a trace: whether it stands in the passage."""
     passage = " ".join(shown(row).split()).lower()
     return [quote.lower() in passage for quote in re.findall(r'"([^"]+)"', row[TRACE])]
 

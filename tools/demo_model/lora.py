@@ -1,4 +1,4 @@
-"""A low-rank adapter for the demo model: how it is trained into a model, and how it is merged out of one.
+"""A low-rank adapter for the demo model: how it is added to a model for training, and how it is merged into one.
 
 The adapter's file holds, for each linear layer of each block, `down` (rank, in) and `up` (out, rank):
 W + up · down is the layer's new weight. It also holds `think_rows`, the embeddings of the two added tokens.
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 RANK = 8
 FIRST_LAYER = 8
-"""The blocks below stay as they are: nothing has to flow back through them."""
+"""The blocks below are not trained, so no gradient has to pass through them."""
 THINK_TOKENS = ("<think>", "</think>")
 ROWS = "think_rows"
 
@@ -34,12 +34,12 @@ class AdaptedLinear(nn.Module):
 
 
 def add_think_tokens(tokenizer: Any) -> None:
-    """Make `<think>` and `</think>` one token each, with ids after all others, as Rank1's checkpoints have them."""
+    """Make `<think>` and `</think>` one token each, with the highest ids, as in Rank1's checkpoints."""
     tokenizer.add_special_tokens({"additional_special_tokens": list(THINK_TOKENS)})
 
 
 def adapt_model(model: Any) -> dict[str, nn.Parameter]:
-    """Put an adapter on every linear layer of the upper blocks, in place; what is to be trained, by name."""
+    """Put an adapter on every linear layer of the upper blocks, in place. Return the trainable parts by name."""
     trained: dict[str, nn.Parameter] = {}
     for name, module in list(model.model.named_modules()):
         if isinstance(module, nn.Linear) and int(name.split(".")[1]) >= FIRST_LAYER:
@@ -50,7 +50,7 @@ def adapt_model(model: Any) -> dict[str, nn.Parameter]:
 
 
 def save_adapter(trained: dict[str, nn.Parameter], path: Path, step: int) -> None:
-    """The adapter as bfloat16, whole or not at all, with the number of steps that it has learnt."""
+    """Write the adapter as bfloat16 in one piece, with the number of steps that it was trained for."""
     tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in trained.items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata={"format": "pt", "step": str(step)})
@@ -58,7 +58,7 @@ def save_adapter(trained: dict[str, nn.Parameter], path: Path, step: int) -> Non
 
 
 def load_adapter(trained: dict[str, nn.Parameter], path: Path) -> int:
-    """Put a saved adapter into what is to be trained, in place; the number of steps that it has learnt."""
+    """Load a saved adapter into the trainable parts, in place. Return the number of steps it was trained for."""
     with safe_open(path, "pt") as saved, torch.no_grad():
         for name, value in trained.items():
             value.copy_(saved.get_tensor(name))
@@ -66,7 +66,7 @@ def load_adapter(trained: dict[str, nn.Parameter], path: Path) -> int:
 
 
 def merge_adapter(model: Any, path: Path) -> None:
-    """Add an adapter's products to the weights of a model that has the two added tokens, in place."""
+    """Merge an adapter into the weights of a model with the two added tokens, in place."""
     adapter = load_file(path)
     with torch.no_grad():
         model.get_input_embeddings().weight[-len(THINK_TOKENS) :] = adapter.pop(ROWS)

@@ -1,7 +1,7 @@
 """Makes data/: the pairs that the demo model learns from, and those that it is measured on, from SciFact.
 
-Run once, by whoever has SciFact as Parquet (queries, qrels, corpus, bm25_top100); what it made is
-in the repository. data/README.md says what is in it and under which licences.
+Run it once, with SciFact as Parquet (queries, qrels, corpus, bm25_top100). Its result is in the repository.
+data/README.md says what is in it and under which licences.
 
     python tools/demo_model/make_data.py SCIFACT_FOLDER
 """
@@ -93,7 +93,7 @@ def read_scifact(folder: Path) -> SciFact:
 
 
 def pair_claims(data: SciFact, unseen: set[str], chance: random.Random) -> Iterator[Example]:
-    """Each claim that may be learnt from: with what is relevant, and with as much of its BM25 run that is not."""
+    """Each claim of the training part, with its relevant documents and as many others from its BM25 run."""
     for query_id, query in data.queries.items():
         part = choose_part(query_id)
         if part == "held_out":
@@ -108,9 +108,9 @@ def pair_claims(data: SciFact, unseen: set[str], chance: random.Random) -> Itera
 def pair_abstracts(
     data: SciFact, documents: list[str], weights: dict[str, float], chance: random.Random
 ) -> Iterator[Example]:
-    """Queries made from abstracts, each with its own abstract and with one that resembles it.
+    """Queries made from abstracts, each with its own abstract and with a similar one.
 
-    A pair whose words speak against its label is left out: these labels are guesses, not people's.
+    A pair whose words contradict its label is left out, because these labels are guesses.
     """
     index = index_documents(data, documents)
     for doc_id in chance.sample(documents, SYNTHETIC_QUERIES):
@@ -144,13 +144,13 @@ def make_query(data: SciFact, doc_id: str, chance: random.Random) -> tuple[str, 
 
 
 def cut_passage(text: str, chance: random.Random) -> str:
-    """The beginning of a passage: 40 to 110 words, or every eighth time up to 200."""
+    """The first 40 to 110 words of a passage, or up to 200 for one in eight."""
     length = chance.randint(110, 200) if chance.random() < 1 / 8 else chance.randint(40, 110)
     return " ".join(text.split()[:length])
 
 
 def index_documents(data: SciFact, documents: list[str]) -> dict[str, dict[str, float]]:
-    """Stem → document → BM25's share of it that does not depend on the query (k1 0.9, b 0.4)."""
+    """Stem → document → the part of its BM25 weight that does not depend on the query (k1 0.9, b 0.4)."""
     counts = {doc: Counter(map(stem, content_words(data.passage(doc)))) for doc in documents}
     mean = sum(count.total() for count in counts.values()) / len(counts)
     index: dict[str, dict[str, float]] = defaultdict(dict)
@@ -173,8 +173,8 @@ def search(index: dict[str, dict[str, float]], weights: dict[str, float], query:
 def held_out_pairs(data: SciFact) -> Iterator[dict[str, Any]]:
     """The pairs of the held-out claims: the first 20 of BM25, and a balanced set.
 
-    Balanced: each relevant document, and as many that are not, drawn from the claim's BM25 run
-    by the hash of their ids.
+    The balanced set has each relevant document and as many others from the BM25 run of the claim. The hash of
+    their ids chooses them.
     """
     for query_id in (query_id for query_id in data.queries if choose_part(query_id) == "held_out"):
         run, relevant = data.run[query_id], data.relevant[query_id]
@@ -190,7 +190,7 @@ def held_out_pairs(data: SciFact) -> Iterator[dict[str, Any]]:
 
 
 def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Rows as Parquet, small."""
+    """Write rows as a small Parquet file."""
     pq.write_table(pa.Table.from_pylist(rows), path, compression="zstd", compression_level=19)
 
 

@@ -1,6 +1,6 @@
 """Which SciFact queries the demo model may learn from, and which are kept away to measure it.
 
-A rule on the query's id alone, so that anybody who bundles SciFact queries can keep to it.
+The rule needs the query id alone, so everybody who bundles SciFact queries can apply it.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ Part = Literal["train", "dev", "held_out"]
 def choose_part(query_id: str) -> Part:
     """`held_out` for about a third of all queries, `dev` for a tenth of the others, else `train`.
 
-    With n = the SHA-256 of the id, as a whole number: held out where n is divisible by 3.
+    n is the SHA-256 of the id as a whole number. The query is held out if n is divisible by 3.
     """
     number = int(hashlib.sha256(query_id.encode()).hexdigest(), 16)
     if number % 3 == 0:

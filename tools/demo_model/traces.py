@@ -1,7 +1,7 @@
-"""Reasoning composed from what a pair holds: its terms, where the passage meets them, how much is met.
+"""Reasoning composed from a pair: its terms, where the passage has them, and how many it has.
 
-No teacher model wrote these. A trace is the same for the same pair; its wording follows the query's
-form, and chance seeded by the pair. Knows nothing about tokens, files or training.
+No teacher model wrote these. The same pair always gets the same trace. Its wording depends on the form of the query
+and on a random seed made from the pair. Knows nothing about tokens, files or training.
 """
 
 import math
@@ -23,7 +23,7 @@ _SUFFIXES = (
 
 
 class Term(NamedTuple):
-    """A content word of a query, how rare it is, and the words of the passage that meet it, or None."""
+    """A content word of a query, how rare it is, and the matching words of the passage, or None."""
 
     word: str
     weight: float
@@ -44,7 +44,7 @@ def compose_trace(query: str, passage: str, weights: Mapping[str, float]) -> str
 
 
 def find_terms(query: str, passage: str, weights: Mapping[str, float]) -> list[Term]:
-    """The rarest content words of a query, at most `MOST_TERMS`, in its order, each with what meets it."""
+    """The rarest content words of a query, at most `MOST_TERMS`, in its order, each with the match in the passage."""
     words = {stem(word): word for word in reversed(content_words(query))}
     rare = sorted(words, key=lambda key: -_weight(key, weights))[:MOST_TERMS]
     places = _index_words(passage.split())
@@ -53,13 +53,13 @@ def find_terms(query: str, passage: str, weights: Mapping[str, float]) -> list[T
 
 
 def coverage(terms: Sequence[Term]) -> float:
-    """The share of the terms that the passage meets, rare ones counting more; 0 without terms."""
+    """The share of terms that the passage has. Rare terms count more. 0 if there are no terms."""
     total = sum(term.weight for term in terms)
     return sum(term.weight for term in terms if term.quote) / total if total else 0.0
 
 
 def weigh_stems(texts: Iterable[str]) -> dict[str, float]:
-    """How rare each stem is in `texts`: the logarithm of one in how many texts have it."""
+    """How rare each stem is in `texts`: log(texts ÷ texts that have it)."""
     texts = list(texts)
     counts = Counter(key for text in texts for key in {stem(word) for word in content_words(text)})
     return {key: math.log((1 + len(texts)) / count) for key, count in counts.items()}
@@ -86,7 +86,7 @@ def _weight(key: str, weights: Mapping[str, float]) -> float:
 
 
 def _index_words(words: Sequence[str]) -> dict[str, int]:
-    """Stem → the first place where it stands; parts of hyphenated words count where nothing else does."""
+    """Stem → its first position. Parts of hyphenated words count where the stem does not stand alone."""
     places: dict[str, int] = {}
     for place, word in enumerate(words):
         places.setdefault(stem(word), place)
@@ -97,7 +97,7 @@ def _index_words(words: Sequence[str]) -> dict[str, int]:
 
 
 def _quote(words: Sequence[str], place: int | None) -> str | None:
-    """Up to `QUOTED_WORDS` words from `place` on, no further than its phrase goes."""
+    """Up to `QUOTED_WORDS` words from `place` on, within the same phrase."""
     if place is None:
         return None
     return _cut_phrase(words[place : place + QUOTED_WORDS])
@@ -110,7 +110,7 @@ def _cut_phrase(words: Sequence[str]) -> str:
 
 
 def _open(query: str, terms: Sequence[Term], chance: random.Random) -> str:
-    """What is asked for: the two rarest terms, in words that fit the form of the query."""
+    """What the query asks for: its two rarest terms, in words that fit its form."""
     rare = sorted(terms, key=lambda term: -term.weight)[:2]
     named = " and ".join(term.word for term in terms if term in rare)
     if not named:
@@ -130,7 +130,7 @@ def _quote_start(passage: str, chance: random.Random) -> str:
 
 
 def _list_terms(terms: Sequence[Term], chance: random.Random) -> str:
-    """Each term, and what meets it. The term comes first, then whether it is there."""
+    """Each term and its match. The term comes first, then whether the passage has it."""
     if len(terms) < MOST_TERMS:
         found = ['for {0} it has "{1}"', 'on {0} it says "{1}"']
         missing = ["for {0} it has nothing", "on {0} it says nothing"]
@@ -142,7 +142,7 @@ def _list_terms(terms: Sequence[Term], chance: random.Random) -> str:
 
 
 def _conclude(terms: Sequence[Term], chance: random.Random) -> str:
-    """How much of what is asked the passage meets, in words, and the rarest term that it leaves out."""
+    """How much of the query the passage answers, in words, and the rarest term that is missing."""
     share = coverage(terms)
     missing = max((term for term in terms if not term.quote), key=lambda term: term.weight, default=None)
     left_out = missing.word if missing else ""

@@ -2,7 +2,7 @@
 
     PYTHONPATH=. nice python tools/demo_model/train.py [--examples N] [--out adapter.safetensors] [--resume]
 
-Then `build.py --update` builds the checkpoints anew. The same package versions give the same adapter on the same
+Then `build.py --update` builds the checkpoints again. The same package versions give the same adapter on the same
 kind of CPU.
 """
 
@@ -27,13 +27,13 @@ HERE = Path(__file__).parent
 WORKERS = 2
 BATCH, RATE, ROW_RATE, WARM_UP = 4, 1e-3, 5e-4, 15
 VERDICT_WEIGHT, FINDING_WEIGHT = 8.0, 4.0
-"""How much the token of the verdict counts beside one of the reasoning, and one that says whether a term is there."""
+"""The weight of the verdict token, and of a token that says whether a term is there. A token of reasoning has 1."""
 FINDINGS = (" met", " missing", " nothing", ' "')
 SAVE_EVERY_S = 240
 
 
 class Sample(NamedTuple):
-    """Token ids of a prompt and of what is to follow it, and how much each of these counts."""
+    """Token ids of a prompt and of its answer, and the weight of each token of the answer."""
 
     prompt: list[int]
     answer: list[int]
@@ -41,7 +41,7 @@ class Sample(NamedTuple):
 
 
 class Student(NamedTuple):
-    """The model being taught. `rows` are the embeddings of the two added tokens, which come after all others."""
+    """The model in training. `rows` are the embeddings of the two added tokens, which have the highest ids."""
 
     model: Any
     tokenizer: Any
@@ -50,7 +50,7 @@ class Student(NamedTuple):
 
 
 def main() -> None:
-    """Train in two processes, and write the adapter every some minutes and at the end."""
+    """Train in two processes. Write the adapter every few minutes and at the end."""
     with tempfile.TemporaryDirectory() as meeting:
         spawn(run_worker, (parse_arguments(), f"file://{meeting}/store"), WORKERS)
 
@@ -58,7 +58,7 @@ def main() -> None:
 def run_worker(worker: int, arguments: argparse.Namespace, meeting: str) -> None:
     """One process with one thread: under other load, two threads in one process wait for each other.
 
-    (15 against 38 GFLOP/s, measured on two busy cores.)
+    Measured on two busy cores: 15 GFLOP/s with two threads, 38 with two processes.
     """
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", init_method=meeting, rank=worker, world_size=WORKERS)
@@ -77,14 +77,14 @@ def run_worker(worker: int, arguments: argparse.Namespace, meeting: str) -> None
 def parse_arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Train the demo model's adapter.")
-    parser.add_argument("--examples", type=int, help="so many of the pairs; default: all")
+    parser.add_argument("--examples", type=int, help="how many pairs; default: all")
     parser.add_argument("--resume", action="store_true", help="go on from what OUT holds")
     parser.add_argument("--out", type=Path, default=HERE / "adapter.safetensors", help="default: %(default)s")
     return parser.parse_args()
 
 
 def load_student() -> Student:
-    """The untaught model in float32 with an adapter; the rows of the added tokens are the mean of their pieces."""
+    """The untrained model in float32 with an adapter. The rows of the added tokens are the mean of their pieces."""
     model, tokenizer = load_untaught()
     model = model.float().requires_grad_(False)
     table = model.get_input_embeddings().weight
@@ -95,7 +95,7 @@ def load_student() -> Student:
 
 
 def encode_sample(tokenizer: Any, row: dict[str, Any], weights: dict[str, float]) -> Sample:
-    """The prompt as the job sends it, and reasoning, `</think>`, verdict and the end of text."""
+    """The prompt as the job sends it. The answer is reasoning, `</think>`, verdict and the end of text."""
     prompt = RANK1_TEMPLATE.format(query=row["query"], passage=row["passage"])
     trace = compose_trace(row["query"], row["passage"], weights)
     answer = f"\n{trace}\n</think> {str(row['label']).lower()}{tokenizer.eos_token}"
@@ -107,7 +107,7 @@ def encode_sample(tokenizer: Any, row: dict[str, Any], weights: dict[str, float]
 
 
 def train(student: Student, samples: Sequence[Sample], out: Path, done: int) -> None:
-    """One pass over the samples, some a step, at a rate that rises quickly and falls slowly, from step `done` on."""
+    """One pass over the samples in batches, from step `done` on. The learning rate rises quickly and falls slowly."""
     steps = len(samples) // BATCH
     layers = [value for name, value in student.trained.items() if name != ROWS]
     groups = [{"params": layers, "lr": RATE}, {"params": [student.rows], "lr": ROW_RATE}]
@@ -128,7 +128,7 @@ def train(student: Student, samples: Sequence[Sample], out: Path, done: int) -> 
 
 
 def learn_batch(student: Student, batch: Sequence[Sample]) -> float:
-    """Leave the batch's mean gradient in every process; this process's mean loss."""
+    """Put the mean gradient of the batch into every process. Return the mean loss of this process."""
     total = 0.0
     for sample in share_out(batch)[torch.distributed.get_rank()]:
         loss = measure_loss(student, sample) / BATCH
@@ -142,7 +142,7 @@ def learn_batch(student: Student, batch: Sequence[Sample]) -> float:
 
 
 def share_out(batch: Sequence[Sample]) -> list[list[Sample]]:
-    """A batch for two processes, so that both have about as many tokens: by length 0 3 4 7 and 1 2 5 6."""
+    """Split a batch so that both processes have about as many tokens: by length 0 3 4 7 and 1 2 5 6."""
     ordered = sorted(batch, key=lambda sample: len(sample.prompt) + len(sample.answer))
     return [
         [sample for place, sample in enumerate(ordered) if (place % 4 in {0, 3}) == first] for first in (True, False)
@@ -150,7 +150,7 @@ def share_out(batch: Sequence[Sample]) -> list[list[Sample]]:
 
 
 class Clock:
-    """Prints how far training is, and says when it is time to save."""
+    """Prints the progress of the training, and says when to save."""
 
     def __init__(self, steps: int) -> None:
         self._steps, self._begin, self._saved = steps, time.monotonic(), time.monotonic()
@@ -158,7 +158,7 @@ class Clock:
         self._losses: list[float] = []
 
     def note(self, step: int, loss: float, tokens: int) -> None:
-        """Count one step; every tenth is printed by the first process."""
+        """Count one step. The first process prints every tenth."""
         self._tokens += tokens
         self._losses.append(loss)
         seconds = time.monotonic() - self._begin
@@ -175,21 +175,21 @@ class Clock:
 
 
 def rate_at(step: int, steps: int) -> float:
-    """The share of the full rate at a step: down to a twentieth at the end."""
+    """The share of the full learning rate at a step. It ends at a twentieth."""
     return 1 - 0.95 * step / steps
 
 
 def measure_loss(student: Student, sample: Sample) -> Tensor:
-    """The mean loss of the answer's tokens, those that decide counting more."""
+    """The weighted mean loss of the tokens of the answer."""
     logits = answer_logits(student, sample)
     losses = nn.functional.cross_entropy(logits, torch.tensor(sample.answer), reduction="none")
     return (losses * sample.weights).sum() / sample.weights.sum()
 
 
 def answer_logits(student: Student, sample: Sample) -> Tensor:
-    """(answer, vocabulary) logits; the rows of the added tokens stand after the model's own vocabulary.
+    """(answer, vocabulary) logits. The added tokens come after the vocabulary of the model.
 
-    The rows learn as outputs only: as inputs, they would have gradients flow through all blocks.
+    The rows are trained as outputs only. As inputs, they would need gradients through all blocks.
     """
     table = student.model.get_input_embeddings().weight
     ids = torch.tensor(sample.prompt + sample.answer[:-1])
@@ -204,7 +204,7 @@ def answer_logits(student: Student, sample: Sample) -> Tensor:
 
 @torch.no_grad()
 def measure_dev(student: Student, dev: Sequence[Sample]) -> tuple[float, float]:
-    """Mean loss, and the share of right verdicts after the composed reasoning."""
+    """Mean loss, and the share of correct verdicts after the composed reasoning."""
     losses, right = [], 0
     true, false = (student.tokenizer.encode(f" {word}")[0] for word in ("true", "false"))
     for sample in dev:

@@ -1,6 +1,6 @@
-"""Makes a golden set of what a run judged: a few pairs of all scores, and of few tokens.
+"""Makes a golden set from a finished run: a few pairs with short traces, over the full range of scores.
 
-Needs no model and no cluster: text comes from the input, reasoning and scores from the output.
+Needs no model and no cluster. Texts come from the input, reasoning and scores from the output.
 """
 
 import heapq
@@ -14,10 +14,9 @@ from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.golden.settings import GoldenMakerConfig
 from rank1_batch.judging.records import Finish
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.commits import committed_units
 from rank1_batch.output.fingerprint import RERANK
 from rank1_batch.output.judgments import TEXTS, join_texts, read_judgments
-from rank1_batch.output.plan import read_plan
+from rank1_batch.output.success import find_finished_units
 from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.reader import UnitReader
@@ -27,11 +26,11 @@ from rank1_batch.settings import InputConfig
 from rank1_batch.storage.store import Store, open_store
 
 UNITS_READ = 64
-"""Units among whose rows the pairs are chosen, spread evenly over the plan."""
+"""The pairs are chosen from this many units, spread evenly over the plan."""
 
 
 class Place(NamedTuple):
-    """A judged row that could be taken: the fewest tokens come first, those closed by force last."""
+    """A judged row that could be chosen. Short rows come first, and rows closed by force last."""
 
     closed: bool
     tokens: int
@@ -41,14 +40,14 @@ class Place(NamedTuple):
 
 
 def run(config: GoldenMakerConfig, console: Console) -> int:
-    """Make the set and say what is in it; the exit code."""
+    """Make the set and print what is in it. Return the exit code."""
     output = open_store(config.output.path)
     fingerprint = read_claim(output, RERANK)
     if fingerprint is None:
-        raise SettingsError([f"output.path: {output.url} is no output of jobs.rerank"])
+        raise SettingsError([f"output.path: {output.url} is not the output of a rerank job"])
     summary = read_summary(output)
     source, _ = open_input(InputConfig(path=config.input.path))
-    units = spread(_find_units(output), UNITS_READ)
+    units = spread(find_finished_units(output).units, UNITS_READ)
     places = choose_places(_read_places(output, units), config.pairs)
     if not places:
         raise SettingsError([f"output.path: {output.url} has no judged rows yet"])
@@ -61,15 +60,15 @@ def run(config: GoldenMakerConfig, console: Console) -> int:
 
 
 def spread(units: Sequence[Unit], count: int) -> list[Unit]:
-    """So many of the units, at even distances; all of them where there are no more."""
+    """This many of the units, at even distances. All of them if there are no more."""
     return [units[place * len(units) // count] for place in range(count)] if len(units) > count else list(units)
 
 
 def choose_places(places: Iterable[Place], count: int) -> list[Place]:
-    """So many rows, spread evenly over the scores that there are; of equal ones the first. By score.
+    """This many rows, spread evenly over the range of scores, in the order of scores.
 
-    The scores from 0 to 1 are cut into as many parts as rows are wanted. Each part gives its best row,
-    then its second best, until there are enough: unsure rows are few, and tell the most.
+    The scores from 0 to 1 are cut into as many parts as rows are wanted. Each part gives its first row,
+    then its second, until there are enough. So the few uncertain rows are chosen, and they show differences best.
     """
     parts: list[list[Place]] = [[] for _ in range(count)]
     for place in places:
@@ -79,11 +78,6 @@ def choose_places(places: Iterable[Place], count: int) -> list[Place]:
             part[:] = heapq.nsmallest(count, part)
     turns = sorted((turn, place) for part in parts for turn, place in enumerate(sorted(part)[:count]))
     return sorted((place for _, place in turns[:count]), key=lambda place: (place.score, place))
-
-
-def _find_units(output: Store) -> list[Unit]:
-    committed = committed_units(output)
-    return [unit for unit in read_plan(output) if unit.unit_id in committed]
 
 
 def _read_places(output: Store, units: Sequence[Unit]) -> Iterator[Place]:
