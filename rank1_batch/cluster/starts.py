@@ -105,6 +105,8 @@ class Starts:
     def begin(self, replica: str, place: Place) -> Order:
         """A replica is about to start on a node. It may be one that was there before, and died."""
         before = self._replicas.get(replica)
+        if before:
+            before.working = False
         if before and before.loading:
             died = ReplicaError("the process died while it loaded the model: out of memory? Its log may say more.")
             if (order := self.fail(replica, before.place, died)).error:

@@ -199,7 +199,6 @@ def test_a_job_with_withdrawn_nodes_only_ends_when_replicas_come_back_to_them() 
     cluster = Cluster(A, B)
     worker = cluster.work(B)
     cluster.fail(A, NodeError(["other versions"]))
-    cluster.now += PRESENT_S
     cluster.nodes = {"a"}
     assert type(cluster.starts.begin(worker, A).error) is ReplicaError
 
