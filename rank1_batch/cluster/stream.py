@@ -195,7 +195,7 @@ def _log_progress() -> None:
 
 
 def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
-    """Put the units into tasks, in order. Large units are alone, others share a task. Tasks get smaller near the end."""
+    """Put the units into tasks, in order. Large units are alone, others share a task. Tasks get smaller at the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
     most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
