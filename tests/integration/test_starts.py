@@ -119,7 +119,8 @@ def test_a_folder_without_weights_ends_a_job_with_vllms_own_words(run_job: Run, 
     (model / "model.safetensors").unlink()
     pq.write_table(tiny_pairs(20), tmp_path / "pairs.parquet")
     code, printed = run_job(
-        "model=custom", f"model.name={model}", "model.max_model_len=320", "engine=vllm_cpu",
+        "model=custom", f"model.name={model}", "model.max_model_len=320", "policy.max_thinking_tokens=24",
+        "engine=vllm_cpu",
         f"input.path={tmp_path}/pairs.parquet", f"output.path={tmp_path}/judged",
     )  # fmt: skip
     assert code == 2, printed
