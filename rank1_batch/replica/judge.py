@@ -223,11 +223,11 @@ class JudgeUnits:
 
     def _check_places(self, spec: JudgeSpec) -> None:
         """Raises NodeError where rows would be judged into a folder that nobody looks into, or by another model."""
-        if problem := find_other_weights(spec.config.model, spec.weights):
-            raise NodeError([f"{socket.gethostname()}: {problem}"])
         if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url, spec.config.model.name):
             host = socket.gethostname()
             raise NodeError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
+        if problem := find_other_weights(spec.config.model, spec.weights):
+            raise NodeError([f"{socket.gethostname()}: {problem}"])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
