@@ -27,25 +27,40 @@ class Feeder:
         self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
 
-    async def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+    async def judge(
+        self,
+        rows: Sequence[Pair | BadRow],
+        on_begin: Callable[[], None] = lambda: None,
+        on_judged: Callable[[], None] = lambda: None,
+    ) -> list[Judgment]:
         """A judgment for each row, in order; a BadRow becomes an error with its reason.
 
         A call's rows begin after all rows of earlier calls have begun. `on_begin` is called when the first
-        of them has a slot. If it raises, the call ends. Equal pairs are judged once, even if they belong
-        to other calls in progress. An error that is not a row's fault ends all calls: no row begins after it.
+        of them has a slot. If it raises, the call ends. `on_judged` is called after each row. A call that is
+        cancelled cancels the rows that it began. Equal pairs are judged once, even if they belong to other calls
+        in progress. An error that is not a row's fault ends all calls: no row begins after it.
         """
-        async with self._turn:
-            async with self._slots:  # wait for a free slot; nobody else can take it
-                self._check()
-                on_begin()
-            tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]
-        await asyncio.gather(*(task for task in tasks if not isinstance(task, BadRow)))
+        tasks: list[BadRow | asyncio.Task[Judgment]] = []
+        try:
+            async with self._turn:
+                async with self._slots:  # wait for a free slot; nobody else can take it
+                    self._check()
+                    on_begin()
+                for row in rows:
+                    tasks.append(row if isinstance(row, BadRow) else await self._begin(row))
+                    _when_done(tasks[-1], on_judged)
+            await asyncio.gather(*(task for task in tasks if not isinstance(task, BadRow)))
+        except asyncio.CancelledError:
+            for task in tasks:
+                if not isinstance(task, BadRow):
+                    task.cancel()
+            raise
         return [failed_judgment(task.reason) if isinstance(task, BadRow) else task.result() for task in tasks]
 
     async def _begin(self, pair: Pair) -> asyncio.Task[Judgment]:
         """The task that judges a pair, as soon as there is a slot for it."""
         task = self._asked.get(pair)
-        if task is None:
+        if task is None or task.cancelling():
             await self._slots.acquire()
             self._check()
             task = self._asked[pair] = asyncio.create_task(judge_pair(self._engine, pair, self._policy))
@@ -60,3 +75,10 @@ class Feeder:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def _when_done(task: BadRow | asyncio.Task[Judgment], call: Callable[[], None]) -> None:
+    if isinstance(task, BadRow):
+        call()
+    else:
+        task.add_done_callback(lambda _: call())
