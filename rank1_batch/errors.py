@@ -16,6 +16,8 @@ Rank1BatchError
 
 from collections.abc import Sequence
 
+LINES_SHOWN = 10
+
 
 class Rank1BatchError(Exception):
     """The root class: catch it to catch all of them. `exit_code` is the exit code of the command."""
@@ -88,3 +90,9 @@ class EngineDiedError(Rank1BatchError):
 
 class RowError(Rank1BatchError):
     """The row cannot be judged, now or later, on any engine."""
+
+
+def list_some(lines: Sequence[str]) -> list[str]:
+    """The first ten lines of a message's list, and how many more there are."""
+    more = len(lines) - LINES_SHOWN
+    return [*lines[:LINES_SHOWN], *([f"and {more} more"] if more > 0 else [])]

@@ -18,7 +18,13 @@ BUCKET = "bucket"
 
 FILES_A_TASK = 64
 
-RANKED = pa.schema([(BUCKET, pa.int64()), ("queries", pa.int64()), ("rows", pa.int64()), ("run", pa.large_binary())])
+RANKED = pa.schema(
+    [
+        *((name, pa.int64()) for name in (BUCKET, "queries", "rows", "not_in_run")),
+        ("run", pa.large_binary()),
+        ("examples", pa.list_(pa.string())),
+    ]
+)
 
 
 def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:

@@ -20,7 +20,7 @@ from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
 from rank1_batch.replica.places import SAME_PLACES, find_unseen
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
-ROWS_IN_FLIGHT = 32
+ROWS_IN_FLIGHT = 40
 """Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
 stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
 
@@ -29,6 +29,9 @@ LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
 TASK_UNITS, TASK_ROWS = 8, 4
 """Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
 of an engine, at most."""
+
+MOST_TASKS = 15_000
+"""About: the units of a large job share tasks that have more rows than that."""
 
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
@@ -160,10 +163,11 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
     """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
+    most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
     for unit in units:
         if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
             tasks.append([])
-            room = min(TASK_ROWS * max_num_seqs, left // (TASKS_A_REPLICA * replicas))
+            room = min(most, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
         room -= unit.pairs
         left -= unit.pairs

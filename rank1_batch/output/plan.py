@@ -1,6 +1,6 @@
 """_rank1/units.parquet and first_stages.json: the plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -20,9 +20,18 @@ def read_plan(store: Store) -> list[Unit]:
     if data is None:
         return []
     try:
-        return [Unit(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
-    except (pa.ArrowInvalid, TypeError) as error:
+        return [*_read_units(pq.ParquetFile(pa.BufferReader(data)))]
+    except (pa.ArrowInvalid, KeyError) as error:
         raise BadFileError(f"{store.url}/{PLAN_PATH} is damaged: {error}") from error
+
+
+def _read_units(file: pq.ParquetFile) -> Iterator[Unit]:
+    """Units of the same input file share its name: a plan may have a million units."""
+    shared: dict[str, str] = {}
+    for batch in file.iter_batches():
+        ids, paths, identities, *numbers = (batch[name].to_pylist() for name in Unit._fields)
+        for unit_id, path, identity, *rest in zip(ids, paths, identities, *numbers, strict=True):
+            yield Unit(unit_id, shared.setdefault(path, path), shared.setdefault(identity, identity), *rest)
 
 
 def write_plan(store: Store, units: Sequence[Unit], before: FileInfo | None = None) -> None:

@@ -80,6 +80,9 @@ class Summary:
     """The whole output, then the last run. In the file the counts stand among the other keys.
 
     Shares are of the judged rows, None where there are none. `first_stages` name the runs that the pairs came from.
+    `judged_with` has the model, its revision, the kind of the engine and the policy; in a `dry_run` no model was asked,
+    and the file says so first. `rows_not_in_run` counts ranked
+    rows that run.trec.gz lacks, because a TREC run cannot hold their ids; `ids_not_in_run` are some of these ids.
     """
 
     counts: Counts
@@ -87,12 +90,16 @@ class Summary:
     true_share: float | None = None
     queries: int = 0
     duplicate_candidates: int = 0
+    rows_not_in_run: int = 0
+    ids_not_in_run: list[str] = field(default_factory=list)
     bad_files: list[str] = field(default_factory=list)
     gates: list[Gate] = field(default_factory=list)
     this_run: RunTotals = field(default_factory=RunTotals)
     versions: dict[str, str] = field(default_factory=dict)
     first_stages: list[Any] = field(default_factory=list)
     prompt: dict[str, Any] = field(default_factory=dict)
+    judged_with: dict[str, Any] = field(default_factory=dict)
+    dry_run: bool = False
 
 
 def describe_gate(gate: Gate) -> str:
@@ -124,4 +131,4 @@ def summary_to_json(summary: Summary) -> bytes:
     """The content of summary.json."""
     fields = asdict(summary)
     del fields["counts"]
-    return to_json({**summary.counts._asdict(), **fields})
+    return to_json({"dry_run": summary.dry_run, **summary.counts._asdict(), **fields})

@@ -4,6 +4,7 @@ Knows nothing about files or Ray.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
@@ -14,15 +15,27 @@ SLOTS_PER_SEQUENCE = 1.2
 """Rows in flight for each sequence of the engine. Above 1, because some rows are between their two requests."""
 
 
+def count_slots(max_num_seqs: int) -> int:
+    """Rows that are in flight at one time."""
+    return max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE))
+
+
 class Feeder:
     """Judges rows on one engine, at most `slots` at a time, in the order given.
 
-    All methods belong to one event loop.
+    All methods belong to one event loop. `on_judged` is called in it with every pair that is judged.
     """
 
-    def __init__(self, engine: Engine, policy: Policy, max_num_seqs: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        max_num_seqs: int,
+        on_judged: Callable[[Pair, Judgment], None] = lambda _pair, _judgment: None,
+    ) -> None:
         self._engine, self._policy = engine, policy
-        self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
+        self._slots = asyncio.Semaphore(count_slots(max_num_seqs))
+        self._on_judged = on_judged
         self._turn = asyncio.Lock()
         self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
@@ -49,13 +62,16 @@ class Feeder:
             await self._slots.acquire()
             self._check()
             task = self._asked[pair] = asyncio.create_task(judge_pair(self._engine, pair, self._policy))
-            task.add_done_callback(self._end)
+            task.add_done_callback(functools.partial(self._end, pair))
         return task
 
-    def _end(self, task: asyncio.Task[Judgment]) -> None:
+    def _end(self, pair: Pair, task: asyncio.Task[Judgment]) -> None:
         self._slots.release()
-        if not task.cancelled():
-            self._failure = self._failure or task.exception()
+        if task.cancelled():
+            return
+        if (failure := task.exception()) is None:
+            self._on_judged(pair, task.result())
+        self._failure = self._failure or failure
 
     def _check(self) -> None:
         if self._failure is not None:

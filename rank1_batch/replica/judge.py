@@ -19,21 +19,23 @@ from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import count_deaths, record_deaths
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import name_prompt, name_reader
 from rank1_batch.output.generations import Redo, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
-from rank1_batch.output.layout import PROMPT_KEY
+from rank1_batch.output.layout import PROMPT_KEY, READER_KEY, VERSIONS_KEY
 from rank1_batch.output.lease import may_go_on
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.feeder import count_slots
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
+from rank1_batch.replica.keeper import Keeper
 from rank1_batch.replica.loop import Replica
-from rank1_batch.replica.places import SAME_PLACES, find_unseen
+from rank1_batch.replica.places import SAME_PLACES, find_other_weights, find_unseen
 from rank1_batch.settings import GoldenConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import open_store
-from rank1_batch.versions import compare_versions, find_versions
+from rank1_batch.versions import compare_versions, find_versions, scoring_versions
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +46,10 @@ LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
-    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it."""
+    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it.
+
+    `weights` is the digest of a local checkpoint: an actor checks that its node has the same.
+    """
 
     config: RerankConfig
     input_url: str
@@ -54,6 +59,7 @@ class JudgeSpec(NamedTuple):
     golden: GoldenSet | None = None
     redo: Redo | None = None
     first_file: str = ""
+    weights: str | None = None
 
 
 class Receipt(NamedTuple):
@@ -88,12 +94,18 @@ class JudgeUnits:
         self._spec, self._node = spec, node
         self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
-        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
+        self._metadata = {
+            PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt)),
+            READER_KEY: json.dumps(name_reader(spec.config.reader)),
+            VERSIONS_KEY: json.dumps(scoring_versions()),
+        }
         self._deaths = count_deaths(self._output)
         self._turns = _Turns()
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
         self._begun: dict[str, float] = {}
-        self._replica = Replica(spec.config)
+        generation = spec.redo.generation if spec.redo else 0
+        self._keeper = Keeper(self._output, generation, count_slots(spec.config.engine.max_num_seqs))
+        self._replica = Replica(spec.config, self._keeper.add)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
         self._told, self._told_retries = self._replica.usage(), 0
@@ -121,6 +133,7 @@ class JudgeUnits:
                 raise
             finally:
                 self._begun.pop(unit.unit_id, None)
+                self._keeper.end(unit.unit_id, committed=False)
             return receipt
 
     def _watch_lease(self) -> None:
@@ -129,6 +142,7 @@ class JudgeUnits:
             time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store sends no notice
             with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
                 self._go_on = may_go_on(self._output, self._spec.run_id)
+        self._keeper.hurry()
 
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
@@ -149,15 +163,19 @@ class JudgeUnits:
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, generation)
+        self._keeper.end(unit.unit_id, committed=True)
         began = self._begun.get(unit.unit_id, start)
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | BadRow]) -> list[Judgment]:
+        judged = dict(self._keeper.begin(unit.unit_id, rows))
+        left = [place for place in range(len(rows)) if place not in judged]
         if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
-            return self._replica.judge(rows, lambda: self._begin(unit))
+            answers = self._replica.judge([rows[place] for place in left], lambda: self._begin(unit))
+            judged |= zip(left, answers, strict=True)
         reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
-        return [failed_judgment(reason)] * len(rows)
+        return [judged.get(place, failed_judgment(reason)) for place in range(len(rows))]
 
     def _begin(self, unit: Unit) -> None:
         """Mark the unit as started. Raises _StoppedError if the run was asked to stop."""
@@ -188,6 +206,7 @@ class JudgeUnits:
             begun = list(self._begun)
             logger.error("engine died, units begun: %s (%s)", ", ".join(begun), error)
             record_deaths(self._output, begun, uuid.uuid4().hex)
+            self._keeper.keep_all()
             logging.shutdown()
             os._exit(1)
 
@@ -199,7 +218,9 @@ class JudgeUnits:
             check_scores(golden, judgments, settings, self._node)
 
     def _check_places(self, spec: JudgeSpec) -> None:
-        """Raises SettingsError where rows would be judged into a folder that nobody looks into."""
+        """Raises SettingsError where rows would be judged into a folder that nobody looks into, or by another model."""
+        if problem := find_other_weights(spec.config.model, spec.weights):
+            raise SettingsError([f"{socket.gethostname()}: {problem}"])
         if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
             host = socket.gethostname()
             raise SettingsError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])

@@ -26,15 +26,22 @@ class Usage(NamedTuple):
 
 
 class Replica:
-    """An engine that judges rows for several threads at once."""
+    """An engine that judges rows for several threads at once.
 
-    def __init__(self, config: RerankConfig) -> None:
+    `on_judged` is called in the engine's thread with every pair that is judged.
+    """
+
+    def __init__(
+        self, config: RerankConfig, on_judged: Callable[[Pair, Judgment], None] = lambda _pair, _judgment: None
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
-        self._engine = self._wait(build_engine(config.model, config.engine))
         self._policy = build_policy(config)
-        self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
+        self._engine = self._wait(build_engine(config.model, config.engine, self._policy.reader))
+        if config.prompt.chat:
+            self._policy = self._policy._replace(template=self._engine.wrap_chat(self._policy.template))
+        self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs, on_judged)
 
     def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order. Raises EngineDiedError if the engine died.

@@ -84,6 +84,7 @@ def best_row(judged: Path) -> dict[str, object]:
 def test_the_first_page_has_the_figures_and_loads_nothing_from_elsewhere(page: Page, address: str) -> None:
     text = show(page, address)
     assert "420 passages for 21 queries" in text
+    assert "No model was asked." in text
     assert "Queries gained and lost" in text
     assert "Verdict against grade" in text
     assert page.evaluate("document.querySelectorAll('svg .bar').length") > 40

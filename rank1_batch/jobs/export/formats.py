@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from rank1_batch.judging.closing import THINK_END, close_reasoning
 from rank1_batch.judging.prompts import combine_query, combine_title
-from rank1_batch.judging.scoring import FALSE_ANSWER, TRUE_ANSWER
+from rank1_batch.judging.readers import RANK1
 
 THINK = "<think>"
 
@@ -195,7 +195,7 @@ def build_rank1(query: Query, style: Style) -> Iterator[Record]:
         value = {
             "instruction": instruction,
             "input": _fill(rest, asked, example.text),
-            "output": f"{THINK}{reasoning}{TRUE_ANSWER if example.label else FALSE_ANSWER}",
+            "output": f"{THINK}{reasoning}{RANK1.answers[0 if example.label else 1].text}",
         }
         yield Record(value, (example,))
 

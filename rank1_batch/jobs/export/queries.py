@@ -135,6 +135,8 @@ def _list_rows(table: pa.Table, scoring: Scoring) -> list[LinkedRow]:
     columns["target"] = _none_for_nan(target)
     for name in (QUERY_ID, DOC_ID):
         columns[name] = [value or "" for value in columns[name]]
+    if PASSAGE in columns:  # a document with only a title has no text
+        columns[PASSAGE] = [value or "" for value in columns[PASSAGE]]
     # Without texts, the query's id stands in for its text.
     columns.setdefault(QUERY, columns[QUERY_ID])
     names = list(columns)

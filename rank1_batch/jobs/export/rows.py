@@ -27,13 +27,11 @@ from rank1_batch.jobs.export.settings import QRELS, ExportConfig, check_apart, f
 from rank1_batch.judging.prompts import combine_query
 from rank1_batch.judging.records import Finish, PolicyKind
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.commits import committed_units
 from rank1_batch.output.fingerprint import RERANK
 from rank1_batch.output.generations import read_generations
 from rank1_batch.output.judgments import join_texts, read_judgments
-from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
-from rank1_batch.output.plan import read_plan
-from rank1_batch.output.success import is_finished
+from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH
+from rank1_batch.output.success import find_finished_units
 from rank1_batch.pairs.inputs import check_planned_files, open_input
 from rank1_batch.pairs.layout import to_text
 from rank1_batch.pairs.reader import UnitReader
@@ -75,13 +73,7 @@ def open_judgments(url: str) -> Judgments:
     fingerprint = read_claim(store, RERANK)
     if fingerprint is None:
         raise SettingsError([f"output.path: {url} is not an output of jobs.rerank (it has no {JOB_PATH})"])
-    plan, committed = read_plan(store), committed_units(store)
-    if not is_finished(store, plan):
-        raise SettingsError(
-            [f"output.path: the job at {url} has not finished, or it failed a check (no {SUCCESS_PATH} for its plan)"]
-        )
-    units = [unit for unit in plan if unit.unit_id in committed]
-    missing = [unit for unit in plan if unit.unit_id not in committed]
+    units, missing = find_finished_units(store)
     again = [{name: generation[name] for name in ("where", "policy")} for generation in read_generations(store)]
     recorded = read_document(store, SETTINGS_PATH, dict[str, Any]) or {}
     return Judgments(store, units, missing, fingerprint, again, recorded.get("input", {}).get("path"))

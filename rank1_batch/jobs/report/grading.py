@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rank1_batch.jobs.report.queries import ReportedQuery
-from rank1_batch.measuring.agreement import Agreement, count_agreement
+from rank1_batch.measuring.agreement import Agreement, Labelled, count_agreement
 from rank1_batch.measuring.comparison import Comparison, compare, subtract
 from rank1_batch.measuring.intervals import Interval, find_intervals
 from rank1_batch.measuring.measures import Qrels, Values, measure_order, parse_measures
@@ -84,7 +84,7 @@ class Grading:
         )
 
     def _add_labels(self, query: ReportedQuery) -> None:
-        labels = [(query.query_id, row.doc_id, row.label) for row in query.rows]
+        labels = [Labelled(query.query_id, row.doc_id, row.label, row.score) for row in query.rows]
         found = count_agreement(labels, self._grades, self._threshold)
         self._agreement = [a + b for a, b in zip(self._agreement, found, strict=True)]
         for row in query.rows:

@@ -14,6 +14,7 @@ from rank1_batch.jobs.report.source import JobOutput
 from rank1_batch.jobs.report.words import format_seconds
 from rank1_batch.judging.records import Finish, PolicyKind
 from rank1_batch.output.summary import RunTotals, describe_gate
+from rank1_batch.settings import SCRIPTED
 
 SUMMARY_LETTERS = 420
 """Letters of a trace in an example."""
@@ -68,6 +69,7 @@ def describe_contents(contents: Contents) -> dict[str, Any]:
         "model": str(output.fingerprint.get("model", {}).get("name", "an unknown model"))
         .rstrip("/")
         .rpartition("/")[2],
+        "scripted": output.fingerprint.get("engine", {}).get("kind") == SCRIPTED,
         "budget": budget,
         "made_with": version("rank1-batch"),
         "made_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

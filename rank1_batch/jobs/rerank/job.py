@@ -13,6 +13,7 @@ from rank1_batch.cli.command import tell
 from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
+from rank1_batch.jobs.rerank.mixing import check_versions
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
 from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
@@ -24,9 +25,13 @@ from rank1_batch.jobs.rerank.work import (
     find_work,
     tell_plan,
 )
+from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import count_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
+from rank1_batch.output.generations import check_redo_finished
+from rank1_batch.output.kept import clear_kept
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -56,12 +61,21 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     if not work.pending and (summary := find_finished(work, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
+    for difference in check_versions(work.committed, config.run.versions):
+        tell(console, difference)
     before = count_before(work, config)
-    with hold_cluster(work, config, console), hold_output(work.output, config, console) as lease:
-        # The first things that are written: nothing that can be checked beforehand is wrong.
+    with (
+        hold_cluster(work, config, console),
+        hold_output(work.output, config, console) as lease,
+        record_run(work.output, lease.run_id) as run,
+    ):
+        # Nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
-        return finish(work, judged, config, lease)
+        check_redo_finished(work.output)  # one may be left where files were mended
+        outcome = finish(work, judged, config, lease)
+        run.exit_code = outcome.exit_code
+        return outcome
 
 
 @contextmanager
@@ -105,7 +119,11 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     from rank1_batch.cluster.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
-    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
+    model = replace(config.model, revision=work.commit.sha) if work.commit else config.model
+    spec = JudgeSpec(
+        replace(config, model=model), work.input_url, work.output.url, lease.run_id, find_versions(), work.golden,
+        work.redo, weights=work.fingerprint["model"]["weights"] if work.fingerprint else None,
+    )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
     judged, start, first = Judged(), time.monotonic(), math.inf
     receipts = stream_units(work.pending, spec, config.cluster, config.engine)
@@ -141,7 +159,10 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     this_run = total_run(judged._replace(storage_retries=retries), seconds)
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
+    if judge := find_judge(read_claim(work.output, RERANK) or {}):
+        summary = replace(summary, judged_with=judge._asdict(), dry_run=judge.is_dry_run)
     lease.check()
+    clear_kept(work.output)
     return _write_end(work, summary, seen)
 
 

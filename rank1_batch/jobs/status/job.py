@@ -4,16 +4,18 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rank1_batch.errors import BadFileError, SettingsError
-from rank1_batch.output.counts import Counts, add_counts, read_counts
+from rank1_batch.errors import SettingsError
+from rank1_batch.output.commits import check_committed
+from rank1_batch.output.counts import Counts
 from rank1_batch.output.deaths import count_deaths
+from rank1_batch.output.kept import count_kept
+from rank1_batch.output.last_run import LastRun, read_last_run
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.success import is_finished
 from rank1_batch.pairs.units import Unit
-from rank1_batch.storage.parquet import read_footers
-from rank1_batch.storage.store import FileInfo, Store, list_files, open_store
+from rank1_batch.storage.store import FileInfo, list_files, open_store
 
 RATE_WINDOW_S = 900.0
 """The rate is that of the commits of the last quarter of an hour before the last one."""
@@ -22,7 +24,8 @@ RATE_WINDOW_S = 900.0
 class Status(NamedTuple):
     """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
 
-    `counts` are those of the committed units, `deaths` the engines that died over units.
+    `counts` are those of the committed units, `deaths` the engines that died over units. `damaged` says what is wrong
+    with files of judgments. `rows_kept` counts finished rows of units that are not committed yet.
     """
 
     url: str
@@ -36,6 +39,9 @@ class Status(NamedTuple):
     deaths: int
     lease: Lease | None
     finished: bool
+    damaged: list[str]
+    rows_kept: int
+    last_run: LastRun | None
 
 
 def read_status(url: str) -> Status:
@@ -47,7 +53,7 @@ def read_status(url: str) -> Status:
     files = {file.path: file for file in list_files(store, JUDGMENTS_FOLDER)}
     done = [unit for unit in units if judgments_path(unit.unit_id) in files]
     commits = [files[judgments_path(unit.unit_id)] for unit in done]
-    counts = _count(store, commits)
+    counts, damaged, _ = check_committed(store, done)
     rows = sum(unit.pairs for unit in units)
     rate, last = measure_rate(done, commits)
     return Status(
@@ -61,7 +67,10 @@ def read_status(url: str) -> Status:
         last_commit_s=None if last is None else max(0.0, time.time() - last),
         deaths=sum(count_deaths(store).values()),
         lease=read_lease(store),
-        finished=is_finished(store, units) and len(done) == len(units),
+        finished=is_finished(store, units) and len(done) == len(units) and not damaged,
+        damaged=list(damaged.values()),
+        rows_kept=count_kept(store),
+        last_run=read_last_run(store),
     )
 
 
@@ -76,11 +85,3 @@ def measure_rate(units: Sequence[Unit], commits: Sequence[FileInfo]) -> tuple[fl
     span = last - recent[0][0]
     # The first commit marks the beginning: when its rows were begun is not known.
     return (sum(rows for _, rows in recent[1:]) / span if span > 0 else None), last
-
-
-def _count(store: Store, commits: Sequence[FileInfo]) -> Counts:
-    total = Counts()
-    for footer in read_footers(store, commits):
-        if not isinstance(footer, BadFileError):  # replaced or removed while we look
-            total = add_counts(total, read_counts(footer))
-    return total

@@ -11,7 +11,7 @@ from rank1_batch.engines.scripted import ScriptedEngine
 from rank1_batch.errors import EngineDiedError
 from rank1_batch.judging.pair import judge_pair
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
-from rank1_batch.judging.records import BadRow, Pair, Policy, PolicyKind, Reasoning, failed_judgment
+from rank1_batch.judging.records import BadRow, Judgment, Pair, Policy, PolicyKind, Reasoning, failed_judgment
 from rank1_batch.replica.feeder import Feeder
 from tests.support.fake_engines import GatedEngine, RecordingEngine
 
@@ -222,5 +222,26 @@ def test_a_row_that_fails_takes_no_other_row_with_it() -> None:
         feeder = Feeder(ScriptedEngine(4096, fail_on="Passage: b"), POLICY, 8)
         judgments = await feeder.judge(pairs("abc"))
         assert [judgment.error is None for judgment in judgments] == [True, False, True]
+
+    asyncio.run(run())
+
+
+def test_every_judged_pair_is_told_as_soon_as_it_is_judged() -> None:
+    async def run() -> None:
+        engine, first, told = GatedEngine(), asyncio.Event(), list[tuple[Pair, Judgment]]()
+
+        def on_judged(pair: Pair, judgment: Judgment) -> None:
+            told.append((pair, judgment))
+            first.set()
+
+        call = asyncio.create_task(Feeder(engine, POLICY, 8, on_judged).judge(pairs("abcb")))
+        await engine.wait_started(3)
+        engine.open("b")
+        async with asyncio.timeout(10):
+            await first.wait()
+        assert [pair for pair, _ in told] == pairs("b")
+        engine.open("a", "c")
+        a, b, c, _ = await call
+        assert dict(told) == dict(zip(pairs("abc"), (a, b, c), strict=True))
 
     asyncio.run(run())

@@ -1,3 +1,4 @@
+import json
 import math
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -6,26 +7,33 @@ import pyarrow.parquet as pq
 import pytest
 
 from rank1_batch.jobs.rerank.planning import plan_units
-from rank1_batch.judging.records import Finish, Judgment, failed_judgment
-from rank1_batch.judging.scoring import Verdict, score_verdict
-from rank1_batch.output.commits import committed_units
+from rank1_batch.judging.readers import RANK1
+from rank1_batch.judging.records import BadRow, Finish, Judgment, Pair, failed_judgment
+from rank1_batch.judging.scoring import score_verdict
+from rank1_batch.output.commits import check_committed, committed_units
 from rank1_batch.output.counts import Counts, count_judgments
+from rank1_batch.output.judgments import parse_judgments, read_judgments
+from rank1_batch.output.kept import count_kept, read_kept
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.pairs.inputs import open_input
+from rank1_batch.pairs.layout import read_pairs
+from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica import judge as judge_stage
 from rank1_batch.replica.judge import JudgeSpec, JudgeUnits
+from rank1_batch.replica.loop import Replica
 from rank1_batch.settings import RerankConfig, load_config
 from rank1_batch.storage.store import open_store
-from rank1_batch.versions import find_versions
+from rank1_batch.versions import find_versions, scoring_versions
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
 
 
 def judgment_of(true: float, false: float, finish: Finish = Finish.COMPLETE) -> Judgment:
     """The judgment of a model that gives these probabilities to the two words."""
-    verdict = Verdict(math.log(true), math.log(false))
-    return Judgment(score_verdict(verdict), *verdict, true > false, finish, "trace", 10, 3, False, None)
+    verdict = math.log(true), math.log(false)
+    score = score_verdict(verdict, RANK1)
+    return Judgment(score, *verdict, true > false, finish, "trace", 10, 3, False, None, verdict)
 
 
 def test_a_unit_is_counted_by_how_its_rows_came_out() -> None:
@@ -69,6 +77,8 @@ def test_a_unit_whose_judgments_are_there_is_not_asked_for_again(tmp_path: Path)
     assert first.sent_tokens > 0
     assert not again.won
     assert (again.counts, again.sent_tokens) == (first.counts, 0)
+    committed = check_committed(open_store(config.output.path), [unit])
+    assert [json.loads(text) for text in committed.versions] == [scoring_versions()]
 
 
 def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
@@ -91,3 +101,38 @@ def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
     assert committed_units(output) == won
     assert all(receipt.passed_over for receipt in receipts if not receipt.won)
     assert len(won) < 4
+
+
+def test_rows_that_were_finished_when_a_run_was_stopped_are_not_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unit of which one trace was long lost all its finished rows."""
+    monkeypatch.setattr(judge_stage, "LEASE_CHECK_S", 0.01)
+    slow = "engine.args.seconds_per_token=0.001"
+    config, source, (unit,) = plan_tiny(tmp_path, "engine.max_num_seqs=1", slow)
+    output = open_store(config.output.path)
+    with ThreadPoolExecutor(1) as pool:
+        with hold_lease(output, print, takeover=False) as lease:
+            stopped = JudgeUnits(spec_of(config, source, lease, unit), "node")
+            first = pool.submit(stopped, unit)
+            wait_for(lambda: stopped._begun, "nothing was begun")
+            lease.stop()
+            wait_for(lambda: count_kept(output) >= 5, "no finished row was kept")
+        config.engine.args.clear()
+        kept = read_kept(output, unit.unit_id, 0)
+        with hold_lease(output, print, takeover=False) as lease:
+            again = JudgeUnits(spec_of(config, source, lease, unit), "node")(unit)
+        assert again.won
+        assert not first.result().won
+    rows = read_pairs(UnitReader(open_store(source), {}, ()).read(unit)[0])
+    assert parse_judgments(read_judgments(output, unit)) == count_tokens(config, rows)[0]
+    asked = [count_tokens(config, asked)[1] for asked in (rows, [row for i, row in enumerate(rows) if i not in kept])]
+    assert 0 < again.sent_tokens <= asked[1] < asked[0]
+
+
+def count_tokens(config: RerankConfig, rows: list[Pair | BadRow]) -> tuple[list[Judgment], int]:
+    """The judgments of rows, and the tokens that an engine is sent for them."""
+    replica = Replica(config)
+    judgments = replica.judge(rows)
+    replica.close()
+    return judgments, replica.usage().prompt_tokens

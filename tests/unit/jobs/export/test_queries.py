@@ -75,6 +75,13 @@ def test_the_text_of_a_pair_is_taken_once_also_under_two_query_ids() -> None:
     assert found == {"q1": ["a"], "q2": ["c"], "q3": ["a"]}
 
 
+def test_a_document_with_only_a_title_is_shown_as_the_model_read_it() -> None:
+    untitled = text_row("q", "lamp", "b", "A lamp.", 0.8)
+    (chosen,) = choose([untitled, untitled | {"doc_id": "a", "passage": None, "title": "Lamps", "score": 0.9}])
+    assert [example.text for example in chosen.query.examples] == ["Lamps ", "A lamp."]
+    assert [example.passage for example in chosen.query.examples] == ["", "A lamp."]
+
+
 def test_targets_are_scores_or_the_judges_log_odds_which_are_finite() -> None:
     rows = [row("q", "a", 0.9), row("q", "b", 0.8, true_logprob=0.0, false_logprob=-np.inf)]
     assert [example.score for example in choose(rows)[0].query.examples] == [0.9, 0.8]

@@ -12,6 +12,9 @@ from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.jobs.export.rows import check_job, open_judgments, open_texts, read_grades, read_judged
 from rank1_batch.jobs.export.settings import ExportConfig, check_export
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.summary import Summary, write_summary
+from rank1_batch.storage.store import open_store
 from tests.support.scripted import judge_here
 from tests.support.tiny_model import tiny_pairs
 
@@ -101,8 +104,12 @@ def test_an_output_that_is_none_or_not_finished_is_refused(judged: Path) -> None
 
 
 def test_units_that_were_never_judged_are_told_apart(judged: Path) -> None:
+    """Their input could not be read, and the job says so."""
     gone = next((judged / "judged" / "judgments").iterdir())
+    rows = 120 - pq.read_metadata(gone).num_rows
     gone.unlink()
+    store = open_store(str(judged / "judged"))
+    write_summary(store, Summary(Counts(rows=rows), bad_files=["0.parquet: cannot be read"]))
     judgments = open_judgments(str(judged / "judged"))
     assert [unit.unit_id for unit in judgments.missing] == [gone.stem]
     assert len(judgments.units) > 1

@@ -9,10 +9,12 @@ from rich.console import Console
 from rank1_batch.errors import RefusedError
 from rank1_batch.jobs.rerank.job import run_rerank
 from rank1_batch.jobs.rerank.work import claim_work, find_work
+from rank1_batch.judging.records import failed_judgment
 from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import RERANK
+from rank1_batch.output.kept import keep_rows
 from rank1_batch.output.lease import LEASE_PATH
 from rank1_batch.output.plan import read_plan
 from rank1_batch.settings import RerankConfig, load_config
@@ -58,6 +60,14 @@ def test_an_output_with_judgments_belongs_to_its_settings(tmp_path: Path) -> Non
         find_work(meant)
     with pytest.raises(RefusedError, match=r"model\.name"):
         claim_work(work, meant)
+
+
+def test_an_output_with_rows_of_a_unit_under_way_belongs_to_its_settings(tmp_path: Path) -> None:
+    typo, meant = settings(tmp_path, name="ronk1"), settings(tmp_path, name="rank1")
+    work = claim_work(find_work(typo), typo)
+    keep_rows(work.output, work.units[0].unit_id, 0, {0: failed_judgment("no text")})
+    with pytest.raises(RefusedError, match=r"model\.name"):
+        find_work(meant)
 
 
 @pytest.mark.parametrize(

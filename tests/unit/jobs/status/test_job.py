@@ -8,12 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from rank1_batch.errors import SettingsError
+from rank1_batch.errors import ErrorRateError, SettingsError, StorageError
 from rank1_batch.jobs.status.command import main
 from rank1_batch.jobs.status.job import Status, measure_rate, read_status
+from rank1_batch.judging.records import failed_judgment
 from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.deaths import record_deaths
+from rank1_batch.output.kept import keep_rows
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.lease import hold_lease
 from rank1_batch.output.plan import write_plan
@@ -85,6 +88,22 @@ def test_without_a_holder_it_says_what_goes_on(store: Store, capfd: pytest.Captu
     assert "units 3 of 10 committed" in told
     assert "no run is active" in told
     assert "Run the same command to resume" in told
+
+
+def test_rows_of_units_under_way_are_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    keep_rows(store, "u7", 0, {3: failed_judgment("no text"), 5: failed_judgment("no text")})
+    assert "2 rows are finished in units that are not committed yet" in printed_by(store, capfd)
+
+
+def test_the_end_of_the_last_run_is_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(StorageError), record_run(store, "first"):
+        raise StorageError("no answer")
+    assert "How it ended is not recorded" in " ".join(printed_by(store, capfd).split())
+    with pytest.raises(ErrorRateError), record_run(store, "second"):
+        raise ErrorRateError("9 of 10 rows have failed")
+    assert "with exit code 4: 9 of 10 rows have failed" in " ".join(printed_by(store, capfd).split())
+    with hold_lease(store, print, takeover=False):
+        assert "exit code" not in printed_by(store, capfd)
 
 
 def test_deaths_of_engines_are_told(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
