@@ -38,13 +38,10 @@ def build_config(contents: Contents) -> dict[str, Any]:
     return {
         "folder": contents.folder,
         "pieces": contents.pieces,
-        "traces": contents.traces,
-        "texts": contents.missing is None,
         "threshold": contents.relevance_threshold,
         "graded": contents.graded is not None,
         "budget": _find_budget(contents.output),
         "measure": contents.graded.measures[0].name if contents.graded else None,
-        "finished": contents.output.finished,
     }
 
 
