@@ -54,6 +54,11 @@ def fits(engine: EngineConfig, resources: Mapping[str, float]) -> bool:
     return resources.get("CPU", 0) >= engine.cpus and resources.get("GPU", 0) >= engine.gpus
 
 
+def has_room(engine: EngineConfig) -> bool:
+    """Whether there is a node that could hold a replica, were nothing else at work there."""
+    return bool(find_fitting_nodes(engine, ray.nodes()))
+
+
 def is_lost(node_id: str) -> bool:
     """Whether a node is not up any more."""
     return all(node["NodeID"] != node_id for node in ray.nodes() if node["Alive"])

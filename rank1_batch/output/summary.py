@@ -11,6 +11,29 @@ from rank1_batch.output.layout import SUMMARY_PATH
 from rank1_batch.storage.documents import read_document, to_json
 from rank1_batch.storage.store import Store, write_bytes
 
+GATE_ADVICE = {
+    "errors": ("of the rows failed", "their `error` column says why"),
+    "closed": (
+        "of the rows were closed before they ended",
+        "raise policy.max_thinking_tokens (jobs.redo judges them again)",
+    ),
+    "truncated": (
+        "of the passages were cut to fit the model",
+        "raise model.max_model_len, or give it shorter passages",
+    ),
+    "saturated": (
+        "of the scores are within 1e-6 of 0 or 1",
+        "float32 would tie them: keep float64, or order by the two logprobs",
+    ),
+    "stray": (
+        "of the verdicts give less than half to true and false together",
+        "the model wanted to write neither; check that this is a Rank1 checkpoint and that the prompt matches it",
+    ),
+    "true_least": ("of the rows are true, which is few", "do input.columns name the query and the passage?"),
+    "true_most": ("of the rows are true, which is many", "do input.columns name the query and the passage?"),
+}
+"""What a gate counts, and what to do where it does not pass."""
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -77,6 +100,13 @@ class Summary:
     prompt: dict[str, Any] = field(default_factory=dict)
     judged_with: dict[str, Any] = field(default_factory=dict)
     dry_run: bool = False
+
+
+def describe_gate(gate: Gate) -> str:
+    """What was found, in a sentence with what to do about it."""
+    what, advice = GATE_ADVICE[gate.name]
+    limit = f"gates.{gate.severity}.{gate.name}={gate.limit:g}"
+    return f"{100 * gate.value:.3g} % {what} ({limit}): {advice}"
 
 
 def read_summary(store: Store) -> Summary | None:

@@ -11,7 +11,7 @@ from rank1_batch.collection.runs import STRICT_PARSERS, read_run
 from rank1_batch.collection.sources import RunFormat, check_paths, find_file_sources, find_run_format
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, LABEL, QUERY_ID, RANK, SCORE
 from rank1_batch.errors import SettingsError
-from rank1_batch.jobs.evaluate.agreement import Labelled
+from rank1_batch.measuring.agreement import Labelled
 from rank1_batch.output.layout import JOB_PATH, judgments_path
 from rank1_batch.output.ranking import RANKING_FOLDER, is_ranked
 from rank1_batch.output.success import find_finished_units

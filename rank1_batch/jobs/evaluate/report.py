@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from rank1_batch.columns import QUERY_ID
-from rank1_batch.jobs.evaluate.agreement import Agreement
-from rank1_batch.jobs.evaluate.comparison import Comparison, subtract
 from rank1_batch.jobs.evaluate.instructions import InstructionScore
-from rank1_batch.jobs.evaluate.measures import TOP, Values
+from rank1_batch.measuring.agreement import Agreement
+from rank1_batch.measuring.comparison import Comparison, subtract
+from rank1_batch.measuring.measures import TOP, Values
 
 TEST = "two-sided paired t-test over queries"
 

@@ -6,11 +6,11 @@ from rich.console import Console
 
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
-from rank1_batch.jobs.rerank.gates import FAIL, WARN, describe_gate, list_failures
+from rank1_batch.jobs.rerank.gates import FAIL, WARN, list_failures
 from rank1_batch.jobs.rerank.job import Outcome, run_rerank
 from rank1_batch.jobs.rerank.settings import JOB
 from rank1_batch.output.ranking import RANKING_FOLDER, RUN_PATH
-from rank1_batch.output.summary import Gate, RunTotals, Summary
+from rank1_batch.output.summary import Gate, RunTotals, Summary, describe_gate
 from rank1_batch.settings import RerankConfig
 
 

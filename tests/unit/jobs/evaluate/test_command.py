@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rank1_batch.jobs.evaluate.agreement import Agreement
 from rank1_batch.jobs.evaluate.command import main, print_evaluation
-from rank1_batch.jobs.evaluate.comparison import Comparison
 from rank1_batch.jobs.evaluate.instructions import InstructionScore
 from rank1_batch.jobs.evaluate.report import Evaluation, Queries
+from rank1_batch.measuring.agreement import Agreement
+from rank1_batch.measuring.comparison import Comparison
 from tests.support.paths import DATA
 
 DATA = DATA / "trec_eval"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rank1_batch.jobs.evaluate.measures import Qrels
+from rank1_batch.measuring.measures import Qrels
 
 
 class Labelled(NamedTuple):

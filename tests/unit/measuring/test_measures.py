@@ -7,8 +7,8 @@ import pytest
 
 from rank1_batch.collection.qrels import read_qrels
 from rank1_batch.errors import SettingsError
-from rank1_batch.jobs.evaluate.measures import aggregate, check_measures, measure_order, parse_measures, share_unjudged
 from rank1_batch.jobs.evaluate.orders import read_ranking
+from rank1_batch.measuring.measures import aggregate, check_measures, measure_order, parse_measures, share_unjudged
 from tests.support.paths import DATA
 
 TREC_EVAL = DATA / "trec_eval"

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rank1_batch.jobs.evaluate.measures import Values, aggregate
+from rank1_batch.measuring.measures import Values, aggregate
 
 LEAST_QUERIES = 2
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from rank1_batch.jobs.evaluate.comparison import Comparison, compare, correct_holm, subtract
-from rank1_batch.jobs.evaluate.measures import parse_measures
+from rank1_batch.measuring.comparison import Comparison, compare, correct_holm, subtract
+from rank1_batch.measuring.measures import parse_measures
 
 AP = parse_measures(["AP"])
 values = st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=2, max_size=30)

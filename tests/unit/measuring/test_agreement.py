@@ -3,7 +3,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.jobs.evaluate.agreement import Agreement, Labelled, count_agreement
+from rank1_batch.measuring.agreement import Agreement, Labelled, count_agreement
 
 cells = st.integers(0, 50)
 GRADES = {"q": {"a": 2, "b": 0, "c": 1, "d": 0}, "r": {"a": 1}}
