@@ -89,7 +89,7 @@ def deal_and_judge(folder: Path, units: Sequence[Unit]) -> int:
     rows = sum(unit.pairs for unit in units)
     progress, judged = JobProgress(Console(quiet=True), rows, len(units), Counts(), 0), Judged()
     spec = JudgeSpec(config, str(folder), str(folder), "run", {})
-    with connect(config.cluster, config.engine), follow_starts(config.engine, print) as starts, progress.show(1e9):
+    with connect(config.cluster, config.engine), follow_starts(config.engine, print) as starts, progress.show():
         for receipt in stream._stream(units, spec, starts):
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.began)

@@ -12,7 +12,7 @@ COUNTED_PATH = "_rank1/counted.parquet"
 
 KEPT_FOLDER, LAST_RUN_PATH = "_rank1/kept", "_rank1/last_run.json"
 
-FIRST_STAGES_PATH = "_rank1/first_stages.json"
+FIRST_STAGES_PATH, INPUTS_PATH = "_rank1/first_stages.json", "_rank1/inputs.json"
 
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 
