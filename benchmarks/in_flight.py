@@ -18,7 +18,7 @@ SPREAD = 0.5
 BUDGET = 25.0
 SHARES = (0.0, 0.003, 0.01, 0.03)
 """Of traces that run to the budget."""
-IN_FLIGHT = ((194, 11), (194, 32), (1024, 2), (1024, 8), (4096, 2), (4096, 3))
+IN_FLIGHT = ((194, 11), (194, 32), (1024, 2), (1024, 10))
 """Rows of a unit, and units in flight: as few as make 8 rows a sequence, and as many as a replica is given."""
 
 

@@ -10,7 +10,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.nodes import BUCKET, HOME, NETWORK, Cluster, Node, run_cluster
+from rank1_batch.output.commits import committed_units
+from rank1_batch.output.deaths import read_attempts, read_deaths
+from rank1_batch.output.kept import count_kept
+from rank1_batch.output.lease import read_lease
+from rank1_batch.storage.store import Store, open_store
+from tests.support.nodes import BUCKET, HOME, LIMIT_S, NETWORK, Cluster, Node, run_cluster
 from tests.support.paths import ROOT
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
@@ -18,6 +23,8 @@ from tests.support.tiny_model import tiny_pairs
 SCRIPTED = ["model=custom", "model.name=none", "engine=scripted", "policy.max_thinking_tokens=150"]
 
 JOB_LIMIT_S = 200
+
+NODE_ID = "import ray; ray.init('auto', log_to_driver=False); print(ray.get_runtime_context().get_node_id())"
 
 
 @pytest.fixture
@@ -42,6 +49,13 @@ def end_job(job: "subprocess.Popen[str]", limit_s: float = JOB_LIMIT_S) -> str:
 
 def read_summary(output: Path) -> dict[str, Any]:
     return dict(json.loads((output / "summary.json").read_text()))
+
+
+def find_hosts(output: Store) -> set[str]:
+    """The nodes whose replicas have begun a unit."""
+    lease = read_lease(output)
+    attempts = read_attempts(output, lease.run_id) if lease else []
+    return {attempt.replica.partition("@")[2] for attempt in attempts}
 
 
 def has_no_raylet(node: Node) -> bool:
@@ -203,3 +217,25 @@ def test_replicas_without_work_give_their_room_back_while_another_judges_on(clus
     printed = end_job(job)
     assert job.returncode == 0, printed
     assert len(read_summary(judged)["this_run"]["replicas"]) == 4
+
+
+def test_a_spot_notice_drains_its_worker_alone(cluster: Cluster, tmp_path: Path) -> None:
+    """Ray Data gives no more tasks to a node that is drained (Ray 2.60). What its replica has finished is kept."""
+    pq.write_table(tiny_pairs(1500, seed=9), tmp_path / "pairs" / "3.parquet")
+    driver, spot = cluster.add_node(share=[tmp_path]), cluster.add_node(share=[tmp_path])
+    places = [f"input.path={tmp_path}/pairs", f"output.path={tmp_path}/judged", "input.unit_rows=10"]
+    slow = ["engine.max_num_seqs=8", "engine.args.seconds_per_row=0.3", "engine.args.long_rows=0.05"]
+    job = start_job(driver, cluster, *places, *slow, "cluster.replicas=2")
+    output = open_store(str(tmp_path / "judged"))
+    wait_for(lambda: len(find_hosts(output)) == 2 and count_kept(output), "no two replicas", JOB_LIMIT_S)
+    notice = ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=spot", "--deadline-remaining-seconds=30"]
+    node_id = spot.check(["python", "-c", NODE_ID], LIMIT_S).split()[-1]
+    spot.check(["ray", "drain-node", f"--address={cluster.address}", f"--node-id={node_id}", *notice])
+    before = len(committed_units(output))
+    wait_for(lambda: len(committed_units(output)) > before + 5, "nothing more was judged", JOB_LIMIT_S)
+    spot.kill()
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    summary = read_summary(tmp_path / "judged")
+    assert (summary["rows"], summary["errors"]) == (2100, 0)
+    assert read_deaths(output) == {}

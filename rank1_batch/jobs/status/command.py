@@ -18,12 +18,12 @@ from rank1_batch.output.last_run import LastRun
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run `jobs.status` with these arguments; the exit code."""
+    """Run `jobs.status` with these arguments, and return the exit code."""
     return run_command(JOB, argv, run)
 
 
 def run(config: StatusConfig, console: Console) -> int:
-    """Print the state; the exit code."""
+    """Print the state, and return the exit code."""
     status = read_status(config.output.path)
     if config.format == "json":
         console.out(json.dumps(status_to_json(status), indent=2))
@@ -33,7 +33,7 @@ def run(config: StatusConfig, console: Console) -> int:
 
 
 def status_to_json(status: Status) -> dict[str, Any]:
-    """The state as plain values; times in seconds."""
+    """The state as plain values, with times in seconds."""
     lease = status.lease and {**status.lease._asdict(), "state": str(status.lease.state)}
     last_run = status.last_run and asdict(status.last_run)
     return {**status._asdict(), "counts": status.counts._asdict(), "lease": lease, "last_run": last_run}

@@ -1,4 +1,4 @@
-"""How far a job is, from its output alone: no cluster is asked, and none need be there."""
+"""Reads how far a job is from its output. Needs no cluster."""
 
 import time
 from collections.abc import Container, Sequence
@@ -22,7 +22,7 @@ RATE_WINDOW_S = 900.0
 
 
 class Status(NamedTuple):
-    """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
+    """What is known about a job. Times are in seconds. `rows_per_s` and `eta_s` are None if they are not known.
 
     `counts` are those of the committed units, `deaths` the replicas that died. `damaged` says what is wrong
     with files of judgments. `units_begun` and `rows_begun` are under way in the replicas of the run that is active.
@@ -88,7 +88,7 @@ def _count_begun(store: Store, run_id: str, done: Container[str]) -> dict[str, i
 
 
 def measure_rate(units: Sequence[Unit], commits: Sequence[FileInfo]) -> tuple[float | None, float | None]:
-    """Rows a second over the last commits, and the time of the last one; None where there are too few."""
+    """Rows a second over the last commits, and the time of the last one. None if there are too few."""
     pairs = zip(units, commits, strict=True)
     timed = sorted((file.modified_at, unit.pairs) for unit, file in pairs if file.modified_at is not None)
     if not timed:
