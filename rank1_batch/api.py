@@ -28,7 +28,7 @@ Progress = Callable[[int, int], object]
 Frame = TypeVar("Frame")
 """A pyarrow Table, or a DataFrame of pandas or polars."""
 
-QUIET = "engine.env.VLLM_LOGGING_LEVEL=ERROR"
+QUIET_ENGINE = "engine.env.VLLM_LOGGING_LEVEL=ERROR"
 
 NO_GUARD = """\
 {script} has no `if __name__ == "__main__":`. The engine runs in a process of its own, which begins by importing the \
@@ -128,7 +128,9 @@ def _load_settings(model: str, words: list[str], *, quiet: bool) -> RerankConfig
     known = model in list_choices()["model"]
     choice = [f"model={model}"] if known else ["model=custom", f"model.name={model}"]
     # A table has no paths, which the settings of a job require.
-    return load_config([*choice, "input.path=table", "output.path=table_judged", *([QUIET] if quiet else []), *words])
+    return load_config(
+        [*choice, "input.path=table", "output.path=table_judged", *([QUIET_ENGINE] if quiet else []), *words]
+    )
 
 
 def _spell_settings(settings: Settings, prefix: str = "") -> Iterator[str]:

@@ -1,7 +1,6 @@
 """The export job from start to end: check, sort rows into buckets by query, measure, choose and write."""
 
 import importlib.util
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,6 +46,7 @@ from rank1_batch.jobs.export.trust import Calibration, Graded, build_graded, fit
 from rank1_batch.jobs.export.trust_section import describe_trust
 from rank1_batch.output.claims import write_claim
 from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
+from rank1_batch.storage.scratch import scratch_folder
 from rank1_batch.storage.store import Store, open_store, write_bytes
 from rank1_batch.versions import find_versions
 
@@ -97,9 +97,9 @@ def _open(config: ExportConfig) -> _Work:
 def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
     total = sum(unit.pairs for unit in work.judgments.units)
     buckets = min(max(1, -(-total // work.config.labels.shard_rows)), MOST_EXPORT_BUCKETS)
-    with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
+    with scratch_folder() as folder:
         tables = read_judged(work.judgments, work.texts, _more_columns(work.config))
-        paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, Path(folder), buckets)
+        paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, folder, buckets)
         _check_values(work, paths)
         graded = _gather_graded(work, paths)
         calibration = _find_calibration(work.config, graded)

@@ -11,9 +11,7 @@ the same credentials for stores as the rest of the package.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
@@ -22,6 +20,7 @@ import pyarrow as pa
 from rank1_batch.collection.runs import RUN_SCHEMA
 from rank1_batch.collection.texts import TEXT_SCHEMA
 from rank1_batch.errors import Rank1BatchError, SettingsError, StorageError
+from rank1_batch.storage.scratch import scratch_folder
 
 OUTPUT_ROWS = 8192
 
@@ -182,11 +181,12 @@ class Join:
 @contextlib.contextmanager
 def open_join(memory_gb: float, scratch: str | None) -> Iterator[Join]:
     """An empty join that uses at most `memory_gb` of memory. Its files are deleted at the end."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="rank1_batch-", dir=scratch and Path(scratch).expanduser())
-    except OSError as error:
-        raise SettingsError([f"scratch: cannot write into the folder {scratch} ({error.strerror})"]) from error
-    with folder as path, duckdb.connect(str(Path(path) / "join.duckdb")) as connection:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(scratch))
+        except OSError as error:
+            raise SettingsError([f"scratch: cannot write into the folder {scratch} ({error.strerror})"]) from error
+        connection = stack.enter_context(duckdb.connect(str(folder / "join.duckdb")))
         connection.execute(f"SET memory_limit = '{round(memory_gb * 1000)}MB'")
         connection.execute(SETTINGS)
         yield Join(connection)
