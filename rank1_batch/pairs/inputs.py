@@ -7,7 +7,7 @@ from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig, input_paths
 from rank1_batch.storage.finding import Found, find_each, name_some
-from rank1_batch.storage.store import FileInfo, Store
+from rank1_batch.storage.store import FileInfo, Store, is_identified
 
 SHARD_SUFFIXES = (".parquet", ".parq", ".pq")
 
@@ -36,11 +36,18 @@ def is_shard(path: str) -> bool:
 
 
 def check_planned_files(store: Store, files: Sequence[FileInfo], planned: Sequence[Unit]) -> None:
-    """Raises RefusedError if a file of the plan is missing or has changed."""
+    """Raises RefusedError if a file of the plan is missing or has changed, or if nobody can know whether it has."""
     now = {file.path: file.identity for file in files}
     then = {unit.path: unit.identity for unit in planned}
     gone = [path for path in then if path not in now]
     changed = [path for path in then if path in now and now[path] != then[path]]
+    unknown = [path for path, identity in then.items() if not is_identified(identity)]
+    if unknown:
+        raise RefusedError(
+            f"{store.url}: this store tells only the size of {name_some(unknown)}, so nobody can know whether they "
+            "changed since this job was planned. Copy the input to a disk or an object store, and use another "
+            "output.path."
+        )
     if gone or changed:
         told = [f"  {path} is missing" for path in gone] + [f"  {path} changed" for path in changed]
         raise RefusedError(

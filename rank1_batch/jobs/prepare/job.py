@@ -21,7 +21,7 @@ from rank1_batch.collection.sources import (
     name_source,
 )
 from rank1_batch.collection.texts import read_texts
-from rank1_batch.errors import SettingsError
+from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.jobs.prepare.join import Join, Joined, Limits, Removed, open_join
 from rank1_batch.jobs.prepare.settings import OnBrokenLine, OnProblem, PrepareConfig, shaping_settings
 from rank1_batch.jobs.prepare.shards import cut_shards, write_shard
@@ -29,7 +29,7 @@ from rank1_batch.output.claims import Owner, as_written, check_claim, write_clai
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.parquet import to_parquet
-from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, is_identified, open_store, read_bytes, write_bytes
 
 PROBLEMS_PATH = "_prepare/problems.parquet"
 
@@ -68,10 +68,8 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
     first_stage = {"run": [hash_source(source) for source in sources.run], "depth": config.depth}
     record = build_record(config, sources, first_stage)
     check_sources_apart(output, sources)
-    if check_claim(output, PREPARE, record) and read_bytes(output, SUCCESS_PATH) is not None:
-        summary = read_document(output, SUMMARY_PATH, dict[str, Any])
-        if summary is not None:
-            return Outcome(summary, output.url, nothing_to_do=True)
+    if (earlier := find_earlier(output, sources, record)) is not None:
+        return Outcome(earlier, output.url, nothing_to_do=True)
     broken = BrokenLines(skip=config.on_broken_line == OnBrokenLine.SKIP)
     with open_join(config.memory_gb, config.scratch) as join:
         removed = load_run(join, sources, config, broken)
@@ -90,12 +88,26 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         "removed": removed._asdict(),
         "first_stage": first_stage,
     }
-    write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
-    if broken.count:
-        write_bytes(output, BROKEN_LINES_PATH, "".join(f"{line}\n" for line in broken.listed).encode())
+    write_problems(output, problems, broken)
     write_document(output, SUMMARY_PATH, told)
     write_bytes(output, SUCCESS_PATH, b"")
     return Outcome(told, output.url)
+
+
+def find_earlier(output: Store, sources: Sources, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The summary of this same preparation, if it is finished here. Raises RefusedError for another one."""
+    if not check_claim(output, PREPARE, record):
+        return None
+    check_identified(sources)
+    finished = read_bytes(output, SUCCESS_PATH) is not None
+    return read_document(output, SUMMARY_PATH, dict[str, Any]) if finished else None
+
+
+def write_problems(output: Store, problems: pa.Table, broken: BrokenLines) -> None:
+    """Write the list of problems, and the lines that were skipped, if there are any."""
+    write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
+    if broken.count:
+        write_bytes(output, BROKEN_LINES_PATH, "".join(f"{line}\n" for line in broken.listed).encode())
 
 
 def find_all_sources(config: PrepareConfig) -> Sources:
@@ -134,6 +146,20 @@ def check_sources_apart(output: Store, sources: Sources) -> None:
     for source in (source for found in sources for source in found):
         if isinstance(source, FileSource) and source.store.locate(source.file.path).startswith(inside):
             raise SettingsError([f"{source.where} lies in output.path; choose another output.path for the shards"])
+
+
+def check_identified(sources: Sources) -> None:
+    """Raises RefusedError if a source may have changed since an earlier run without anybody seeing it.
+
+    A run is known by the hash of its content.
+    """
+    files = [source for found in sources[1:] for source in found if isinstance(source, FileSource)]
+    unknown = [source.where for source in files if not is_identified(source.file.identity)]
+    if unknown:
+        raise RefusedError(
+            f"{unknown[0]}: its store tells only its size, so nobody can know whether it changed since an earlier run. "
+            "Copy it to a disk or an object store, or use another output.path."
+        )
 
 
 def load_run(join: Join, sources: Sources, config: PrepareConfig, broken: BrokenLines) -> Removed:

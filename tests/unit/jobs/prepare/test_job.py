@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from rank1_batch.cli.compose import load_settings
+from rank1_batch.collection.sources import FileSource
 from rank1_batch.columns import FIRST_STAGE_KEY
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.jobs.prepare.command import main
-from rank1_batch.jobs.prepare.job import PREPARE, PROBLEMS_PATH
+from rank1_batch.jobs.prepare.job import PREPARE, PROBLEMS_PATH, Sources, check_identified
 from rank1_batch.jobs.prepare.settings import PrepareConfig, check_config
+from rank1_batch.storage.store import UNKNOWN, FileInfo, open_store
 from tests.support.paths import ROOT
 from tests.unit.collection.test_ir_datasets import register_dataset
 
@@ -133,6 +135,14 @@ def test_a_source_that_changed_is_refused(source: Path, prepare: Prepare, capfd:
     (source / "run.trec").write_text("1 Q0 a 1 2.0 t\n")
     assert prepare() == REFUSED
     assert "sha256" in capfd.readouterr().err
+
+
+def test_sources_that_may_have_changed_unseen_are_not_resumed_silently() -> None:
+    store = open_store("memory://sources")
+    known, unknown = (FileSource(store, FileInfo("corpus.jsonl", 5, identity)) for identity in ("etag", f"5{UNKNOWN}"))
+    check_identified(Sources([unknown], [known], [known], [], []))
+    with pytest.raises(RefusedError, match=r"corpus\.jsonl: its store tells only its size"):
+        check_identified(Sources([known], [known], [unknown], [], []))
 
 
 def test_files_of_no_preparation_are_left_alone(
