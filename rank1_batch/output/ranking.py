@@ -43,7 +43,7 @@ NO_RUN_ID = r"^$|[\s\v\p{Z}\x00\x1c-\x1f\x{85}]"
 NO_RUN_QUERY_ID = r"^[#\x{feff}]"
 """Beginnings of a query_id that make its line a comment, or are lost as a byte order mark."""
 
-EXAMPLES = 3
+EXAMPLE_ROWS = 3
 
 RANKED_COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
 
@@ -133,7 +133,7 @@ def rank_units(
             examples += ranked.examples
         _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], folder), seen)
     _delete_others(store, members)
-    return Ranked(queries, rows, total - rows, not_in_run, tuple(sorted(examples)[:EXAMPLES]))
+    return Ranked(queries, rows, total - rows, not_in_run, tuple(sorted(examples)[:EXAMPLE_ROWS]))
 
 
 def is_ranked(store: Store, rows: int) -> bool:
@@ -181,7 +181,7 @@ def _split_by_ids(ranked: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _show_ids(rows: pa.Table) -> list[str]:
     """The ids of the first rows, for people."""
-    first = rows.slice(0, EXAMPLES).select([QUERY_ID, DOC_ID]).to_pylist()
+    first = rows.slice(0, EXAMPLE_ROWS).select([QUERY_ID, DOC_ID]).to_pylist()
     return [f"{row[QUERY_ID]!r}/{row[DOC_ID]!r}" for row in first]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rank1_batch.columns import DOC_ID, FALSE_LOGPROB, FINISH, LABEL, QUERY, QUERY_ID, SCORE, TRACE, TRUE_LOGPROB
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.export.card import CARD_PATH, PICTURE_PATH, draw_picture, render_card
-from rank1_batch.jobs.export.choice import is_dev
+from rank1_batch.jobs.export.choice import ScoreScale, is_dev
 from rank1_batch.jobs.export.claim import EXPORT, build_claim, check_labels, write_report
 from rank1_batch.jobs.export.files import Shard
 from rank1_batch.jobs.export.formats import FORMATS, Style, check_qrels_id
@@ -33,7 +33,6 @@ from rank1_batch.jobs.export.rows import (
     read_judged,
 )
 from rank1_batch.jobs.export.settings import (
-    LOG_ODDS,
     QRELS,
     ExportConfig,
     build_rules,
@@ -183,7 +182,7 @@ def _write_bucket(work: _Work, number: int, path: Path, calibration: Calibration
         totals.add_query(chosen, split, work.grades)
         for name in format_names(work.config) if query.examples else ():
             shard = shards.setdefault((name, split), Shard(name, split, number, style))
-            scored = query.in_log_odds() if find_scale(work.config, name) == LOG_ODDS else query
+            scored = query.in_log_odds() if find_scale(work.config, name) is ScoreScale.LOG_ODDS else query
             shard.add(query.query_id, totals.keep_first(name, FORMATS[name].build(scored, style)))
     for (name, split), shard in shards.items():
         shard.put(work.labels)
