@@ -25,10 +25,12 @@ from rank1_batch.output.commits import check_committed, committed_units, count_c
 from rank1_batch.output.deaths import clear_deaths
 from rank1_batch.output.fingerprint import RERANK, build_fingerprint, find_model_commit
 from rank1_batch.output.generations import (
+    Changes,
     Redo,
     check_redo_finished,
     find_unfinished,
     list_columns,
+    read_changes,
     read_generations,
     select_rows,
     write_generations,
@@ -67,7 +69,14 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
             # After the ranking: a redo that was killed before is finished by the same command.
             _end(output)
             run.exit_code = outcome.exit_code
+            tell(console, describe_changes(read_changes(output, work.units, redo.generation)))
             return outcome
+
+
+def describe_changes(changes: Changes) -> str:
+    """What a redo changed, for people."""
+    complete, labels = f"{changes.completed} are complete now", f"{changes.verdicts} have another label"
+    return f"{changes.rows} rows were judged again: {complete}, {labels}"
 
 
 def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
