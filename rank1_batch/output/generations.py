@@ -4,7 +4,7 @@ Predicates are SQL, and DuckDB reads them. Knows nothing about Ray or engines.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -117,6 +117,8 @@ def check_redo_finished(output: Store) -> None:
         )
 
 
-def write_generations(output: Store, generations: Sequence[dict[str, Any]]) -> None:
-    """Put the whole list, in place of a shorter one."""
-    write_document(output, GENERATIONS_PATH, generations)
+def write_generations(
+    output: Store, generations: Sequence[dict[str, Any]], seen: Mapping[str, str] | None = None
+) -> None:
+    """Put the whole list, in place of a shorter one; where `seen` is given, only of the one that was seen there."""
+    write_document(output, GENERATIONS_PATH, generations, seen)
