@@ -35,7 +35,7 @@ from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.kept import clear_kept
 from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
-from rank1_batch.output.lease import HeldLease, hold_lease
+from rank1_batch.output.lease import HeldLease, clear_lease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
 from rank1_batch.output.success import build_success
 from rank1_batch.output.summary import Summary, summary_to_json
@@ -61,6 +61,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every input row has its output row."""
     work = find_work(config)
     if not work.pending and (summary := find_finished(work, config.gates)):
+        clear_lease(work.output)
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
     for difference in check_versions(work.committed, config.run.versions):
