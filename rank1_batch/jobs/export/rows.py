@@ -1,5 +1,6 @@
 """Reads a job's output as one stream of rows: judgments together with the texts that were judged."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,12 +28,13 @@ from rank1_batch.jobs.export.settings import QRELS, ExportConfig, check_apart, f
 from rank1_batch.judging.prompts import combine_query
 from rank1_batch.judging.records import Finish, PolicyKind
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.fingerprint import RERANK
+from rank1_batch.output.fingerprint import RERANK, find_judge
 from rank1_batch.output.generations import read_generations
 from rank1_batch.output.judgments import join_texts, read_judgments
-from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH
+from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import read_inputs
 from rank1_batch.output.success import find_finished_units
+from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input
 from rank1_batch.pairs.layout import to_text
 from rank1_batch.pairs.reader import UnitReader
@@ -40,7 +42,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig
 from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_ahead
-from rank1_batch.storage.store import FileInfo, Store, open_store
+from rank1_batch.storage.store import FileInfo, Store, open_store, stat_file
 
 JUDGED_COLUMNS = (
     QUERY_ID, DOC_ID, SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_RANK,
@@ -92,9 +94,22 @@ def open_judgments(url: str) -> Judgments:
     return Judgments(store, units, missing, fingerprint, again, recorded.get("input", {}).get("path"))
 
 
+def describe_judging(judgments: Judgments) -> dict[str, Any]:
+    """When the job finished (a day, None if the store does not say), and on which versions its last run was."""
+    success, summary = stat_file(judgments.store, SUCCESS_PATH), read_summary(judgments.store)
+    at = success.modified_at if success else None
+    day = None if at is None else dt.datetime.fromtimestamp(at, dt.UTC).date().isoformat()
+    return {"judged_on": day, "judged_by_versions": summary.versions if summary else {}}
+
+
 def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
     """Raises SettingsError if the settings ask for something that these judgments do not have. Lists all problems."""
     problems = []
+    if (judge := find_judge(fingerprint)) and judge.is_dry_run and not config.labels.allow_scripted:
+        problems.append(
+            "output.path: this is a dry run (engine=scripted), so its labels are made up. To try an export with them "
+            "all the same, set labels.allow_scripted=true"
+        )
     no_think = fingerprint["policy"]["kind"] == PolicyKind.NO_THINK
     if no_think and Finish.NO_THINK not in config.labels.finishes:
         problems.append("labels.finishes: all rows were judged with policy=no_think; set labels.finishes=[no_think]")
