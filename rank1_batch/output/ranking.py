@@ -132,7 +132,7 @@ def rank_units(
             not_in_run += ranked.not_in_run
             examples += ranked.examples
         _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], folder), seen)
-    _delete_others(store, members)
+    _delete_others(store, members, seen)
     return Ranked(queries, rows, total - rows, not_in_run, tuple(sorted(examples)[:EXAMPLE_ROWS]))
 
 
@@ -198,9 +198,9 @@ def _bucket_name(bucket: int) -> str:
     return f"part-{bucket:05d}.parquet"
 
 
-def _delete_others(store: Store, buckets: Collection[int]) -> None:
-    """Remove what an earlier ranking with other buckets left behind."""
+def _delete_others(store: Store, buckets: Collection[int], seen: Seen) -> None:
+    """Remove what an earlier ranking with other buckets left behind. What was not seen there is of a later one."""
     ours = {_bucket_name(bucket) for bucket in buckets}
     for file in list_files(store, RANKING_FOLDER):
-        if Path(file.path).name not in ours:
+        if Path(file.path).name not in ours and seen.get(file.path) == file.identity:
             delete_file(store, file.path)

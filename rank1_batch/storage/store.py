@@ -270,6 +270,12 @@ def put_over(store: Store, path: str, data: bytes, seen: Mapping[str, str]) -> N
         raise RefusedError(f"{store.url}/{path}: another run wrote this file meanwhile. This run stops.")
 
 
+def see_files(store: Store, paths: Iterable[str]) -> dict[str, str]:
+    """Identities of those of these files that are there, by path: what a later `put_over` may replace."""
+    found = (stat_file(store, path) for path in paths)
+    return {file.path: file.identity for file in found if file}
+
+
 def delete_file(store: Store, path: str) -> None:
     """Remove a file, if it is there."""
     ask(store, path, lambda: _or_none(store.fs.rm_file, store.locate(path)))
