@@ -4,11 +4,15 @@ JOB_PATH, PLAN_PATH = "_rank1/job.json", "_rank1/units.parquet"
 
 SETTINGS_PATH, GENERATIONS_PATH = "_rank1/settings.json", "_rank1/generations.json"
 
-DEATHS_FOLDER, JUDGMENTS_FOLDER = "_rank1/deaths", "judgments"
+ATTEMPTS_FOLDER, DEATHS_FOLDER = "_rank1/attempts", "_rank1/deaths"
+
+JUDGMENTS_FOLDER = "judgments"
+
+COUNTED_PATH = "_rank1/counted.parquet"
 
 KEPT_FOLDER, LAST_RUN_PATH = "_rank1/kept", "_rank1/last_run.json"
 
-FIRST_STAGES_PATH = "_rank1/first_stages.json"
+FIRST_STAGES_PATH, INPUTS_PATH = "_rank1/first_stages.json", "_rank1/inputs.json"
 
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 

@@ -46,9 +46,26 @@ class Replica:
     def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order. Raises EngineDiedError if the engine died.
 
-        `on_begin` is called in the engine's thread before the first row is judged. It may raise to stop the call.
+        `on_begin` is called before the first row is judged. It may raise to stop the call.
         """
         return self._wait(self._feeder.judge(rows, on_begin))
+
+    def judge_apart(
+        self, groups: Sequence[Sequence[Pair | BadRow]], on_begin: Callable[[int], None]
+    ) -> list[list[Judgment]]:
+        """A judgment for each row of each group. One group is in flight at a time, and no other row.
+
+        `on_begin` is called with the number of each group, and raises as in `judge`.
+        """
+        return self._wait(self._feeder.judge_apart(groups, on_begin))
+
+    def in_flight(self) -> set[Pair]:
+        """The pairs that the engine was asked and has not answered, or those when it died."""
+        return set(self._feeder.in_flight)
+
+    def count_finished(self) -> int:
+        """The pairs that the engine has answered so far."""
+        return self._feeder.finished
 
     def judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
         """The judgment of each (pair, trace, whether it is complete), in order. One short request for each row."""

@@ -245,3 +245,62 @@ def test_every_judged_pair_is_told_as_soon_as_it_is_judged() -> None:
         assert dict(told) == dict(zip(pairs("abc"), (a, b, c), strict=True))
 
     asyncio.run(run())
+
+
+def test_groups_that_are_judged_apart_wait_until_nothing_is_in_flight_and_nothing_joins_them() -> None:
+    begun: list[int] = []
+
+    async def run() -> None:
+        engine = GatedEngine()
+        feeder = Feeder(engine, POLICY, 8)
+        before = asyncio.create_task(feeder.judge(pairs("ab")))
+        await engine.wait_started(2)
+        apart = asyncio.create_task(feeder.judge_apart([pairs("cd"), pairs("e")], begun.append))
+        after = asyncio.create_task(feeder.judge(pairs("f")))
+        engine.open("a")
+        await asyncio.wait(list(feeder.in_flight.values()), return_when=asyncio.FIRST_COMPLETED)
+        assert begun == []
+        for letters, number in (("b", 0), ("cd", 1)):
+            engine.open(*letters)
+            await engine.wait_started(len("abcd") + number)
+            assert begun == [*range(number + 1)]
+        assert engine.started == list("abcde")
+        engine.open("e", "f")
+        judged = await apart
+        assert [len(group) for group in judged] == [2, 1]
+        assert judged[1] == await feeder.judge(pairs("e"))
+        await asyncio.gather(before, after)
+        assert feeder.finished == len("abcdef") + 1
+
+    asyncio.run(run())
+
+
+def test_rows_in_flight_are_those_asked_and_not_answered_also_once_the_engine_is_dead() -> None:
+    async def run() -> None:
+        engine = DyingEngine()
+        feeder = Feeder(engine, POLICY, 3)
+        call = asyncio.create_task(feeder.judge(pairs("abcdxe")))
+        await engine.wait_started(4)
+        assert [pair.passage for pair in feeder.in_flight] == [*"abcd"]
+        engine.open("b")
+        with pytest.raises(EngineDiedError):
+            await call
+        engine.open("a")
+        await feeder.in_flight[Pair("q", "a")]
+        assert [pair.passage for pair in feeder.in_flight] == [*"acdx"]
+
+    asyncio.run(run())
+
+
+def test_groups_do_not_begin_on_a_dead_engine() -> None:
+    begun: list[int] = []
+
+    async def run() -> None:
+        feeder = Feeder(DyingEngine(), POLICY, 8)
+        with pytest.raises(EngineDiedError):
+            await feeder.judge(pairs("x"))
+        with pytest.raises(EngineDiedError):
+            await feeder.judge_apart([pairs("a")], begun.append)
+
+    asyncio.run(run())
+    assert begun == []
