@@ -7,7 +7,7 @@ Rank1BatchError
 ├── BadFileError         an input file cannot be read in its format                  exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
-├── ReplicaError         replicas keep dying; the same command may work later        exit code 5
+├── ReplicaError         replicas keep dying or hang; the same command may work later     exit code 5
 ├── InterruptedJobError  stopped (SIGTERM) before the end; run the same command to resume          exit code 130
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
 ├── GoldenError          a replica failed the golden-set check                       exit code 8
@@ -66,7 +66,7 @@ class StorageError(Rank1BatchError):
 
 
 class ReplicaError(Rank1BatchError):
-    """Replicas could not be started, or kept dying without a unit as the cause."""
+    """Replicas could not be started, kept dying without a unit as the cause, or judged nothing for too long."""
 
     exit_code = 5
 

@@ -67,7 +67,8 @@ class ReaderConfig:
 
     id: str = setting("name of the reader, as the output records it")
     version: int = setting("version of the reader, as the output records it", 1)
-    answers: dict[str, float] = setting("value of an answer: reader.answers.yes=1")
+    answers: dict[str, float] = setting("value of an answer: reader.answers.yes=1", dict)
+    checkpoint: bool = setting("take answers and prompt from the files of the checkpoint", default=False)
     think_end: str | None = setting("text that ends the reasoning; null for models that never reason", None)
     before: str = setting("text between the reasoning and the answer", "")
     relevant_from: float = setting("least value of an answer that means relevant", 1.0)
@@ -212,7 +213,7 @@ def check_config(config: RerankConfig) -> list[str]:
         problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
     if has_instruction(config.prompt.template) and not config.prompt.instruction:
         problems.append("prompt.instruction is needed for pairs without one, because the template has {instruction}")
-    problems += check_reader(build_reader(config.reader))
+    problems += [] if config.reader.checkpoint else check_reader(build_reader(config.reader))
     problems += _check_model(config) + _check_data(config) + _check_cluster(config.cluster)
     return problems + _check_health(config) + _check_run(config.run)
 

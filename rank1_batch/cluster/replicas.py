@@ -18,8 +18,8 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rank1_batch.cluster.nodes import find_fitting_nodes, name_node
-from rank1_batch.cluster.starts import Order, Place, Starts
+from rank1_batch.cluster.nodes import find_fitting_nodes
+from rank1_batch.cluster.starts import Choice, Order, Place, Starts
 from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.settings import EngineConfig
 
@@ -39,7 +39,7 @@ def start_replica(starts: Any, build: Callable[[], T]) -> T | Rank1BatchError:
     Where only this replica could not start, it does not return: it raises, or exits if Ray has to start it again.
     """
     context = ray.get_runtime_context()
-    me = context.get_actor_id(), find_place(context.get_node_id())
+    me = context.get_actor_id(), Place(context.get_node_id(), ray.util.get_node_ip_address())
     order: Order = ray.get(starts.begin.remote(*me))
     if order.start:
         threading.Thread(target=_stay_seen, args=(starts, me[0]), name="seen", daemon=True).start()
@@ -50,11 +50,6 @@ def start_replica(starts: Any, build: Callable[[], T]) -> T | Rank1BatchError:
             return built
         order = ray.get(starts.fail.remote(*me, built))
     return order.error or _leave(order)
-
-
-def find_place(node_id: str) -> Place:
-    """The node of this process."""
-    return Place(node_id, name_node({"NodeManagerAddress": ray.util.get_node_ip_address(), "NodeID": node_id}))
 
 
 def find_reason(error: Exception) -> Rank1BatchError:
@@ -80,18 +75,22 @@ def follow_starts(engine: EngineConfig, tell: Callable[[str], None]) -> Iterator
 
 
 def choose_nodes(starts: Any) -> dict[str, Any]:
-    """Ray's options for the next replica: where it may start."""
-    return build_options(*ray.get(starts.find_avoided.remote()))
+    """Ray's options for the next replica. Raises the error by which the job ends, if no replica can start."""
+    choice: Choice = ray.get(starts.choose.remote())
+    if choice.end:
+        raise choice.end
+    return build_options(choice)
 
 
-def build_options(avoided: list[str], withdrawn: list[str]) -> dict[str, Any]:
-    """Ray's options for an actor that goes to one of the avoided nodes only if there is no room elsewhere.
+def build_options(choice: Choice) -> dict[str, Any]:
+    """Ray's options for an actor that goes to an avoided node only if there is no room elsewhere.
 
     It never goes to a withdrawn node.
     """
-    if not avoided:
+    if not choice.avoided:
         return {}
-    return {"label_selector": _exclude(avoided), "fallback_strategy": [{"label_selector": _exclude(withdrawn)}]}
+    fallback = {"label_selector": _exclude(choice.withdrawn)}
+    return {"label_selector": _exclude(choice.avoided), "fallback_strategy": [fallback]}
 
 
 def _exclude(node_ids: list[str]) -> dict[str, str]:

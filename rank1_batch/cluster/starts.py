@@ -35,10 +35,26 @@ LINE_LETTERS = 500
 
 
 class Place(NamedTuple):
-    """A node of the cluster: its id, and its name for people."""
+    """A node of the cluster."""
 
     node_id: str
-    name: str
+    address: str
+
+    @property
+    def name(self) -> str:
+        """The address, and the beginning of the id, which tells two nodes on one machine apart."""
+        return f"{self.address} ({self.node_id[:8]})"
+
+
+class Choice(NamedTuple):
+    """Where the next replica may start, by the ids of nodes: not on a withdrawn one, and rather not on an avoided one.
+
+    `end` is the error by which the job ends: then it starts nowhere.
+    """
+
+    avoided: list[str]
+    withdrawn: list[str]
+    end: Rank1BatchError | None = None
 
 
 class Order(NamedTuple):
@@ -82,12 +98,15 @@ class Starts:
         self._failures: dict[str, _Failures] = {}
         self._in_a_row, self._row_began = 0, 0.0
         self._has_worked = False
+        self._end: Rank1BatchError | None = None
         self._news: list[str] = []
         self._told = asyncio.Event()
 
     def begin(self, replica: str, place: Place) -> Order:
         """A replica is about to start on a node. It may be one that was there before, and died."""
         before = self._replicas.get(replica)
+        if before:
+            before.working = False
         if before and before.loading:
             died = ReplicaError("the process died while it loaded the model: out of memory? Its log may say more.")
             if (order := self.fail(replica, before.place, died)).error:
@@ -122,17 +141,22 @@ class Starts:
         failures.withdrawn = failures.withdrawn or isinstance(error, REFUSALS) or failures.count >= MOST_STARTS
         self._count_in_row()
         if self._is_hopeless(error):
-            return Order(error=self._name_end(error))
+            return self._end_job(error)
         self._tell(place, failures)
         return Order(restart=known.has_worked)
 
-    def find_avoided(self) -> tuple[list[str], list[str]]:
-        """The ids of nodes where starts failed, and of those among them that are withdrawn.
+    def refuse(self, replica: str, node_id: str, address: str, problem: str) -> None:
+        """A node cannot even load this package. It asks with plain texts, as it has none of the classes here."""
+        text = f"rank1_batch cannot be loaded there ({problem}): install the same versions on every node"
+        self.fail(replica, Place(node_id, address), NodeError([text]))
 
-        None is withdrawn where no other node is left. A replica that starts there learns whether the job ends.
+    def choose(self) -> Choice:
+        """Where the next replica may start.
+
+        No node is withdrawn where no other is left. A replica that starts there learns whether the job ends.
         """
         withdrawn = {node for node, failures in self._failures.items() if failures.withdrawn}
-        return sorted(self._failures), sorted(withdrawn) if self._find_nodes() - withdrawn else []
+        return Choice(sorted(self._failures), sorted(withdrawn) if self._find_nodes() - withdrawn else [], self._end)
 
     async def news(self) -> list[str]:
         """A line for each start that has failed since the last call, as soon as there is one."""
@@ -146,7 +170,7 @@ class Starts:
         known = self._replicas.get(replica)
         self._count_in_row()
         if self._is_hopeless(failures.error):
-            return Order(error=self._name_end(failures.error))
+            return self._end_job(failures.error)
         return Order(wait_s=WITHDRAWN_WAIT_S, restart=bool(known and known.has_worked))
 
     def _count_in_row(self) -> None:
@@ -180,9 +204,10 @@ class Starts:
         wait_s: float = FIRST_WAIT_S * 2 ** (failures.count - 1)
         return max(0.0, failures.last + wait_s - self._clock())
 
-    def _name_end(self, error: Rank1BatchError) -> Rank1BatchError:
-        """The error that ends the job. Settings with which a replica has worked are not to blame."""
-        return ReplicaError(str(error)) if self._has_worked and isinstance(error, SettingsError) else error
+    def _end_job(self, error: Rank1BatchError) -> Order:
+        """The order to carry the error to the driver. Settings with which a replica has worked are not to blame."""
+        self._end = ReplicaError(str(error)) if self._has_worked and isinstance(error, SettingsError) else error
+        return Order(error=self._end)
 
     def _tell(self, place: Place, failures: _Failures) -> None:
         cause = textwrap.shorten(str(failures.error), LINE_LETTERS, placeholder=" …")

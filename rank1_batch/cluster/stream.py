@@ -1,4 +1,4 @@
-"""Units through the replicas by Ray Data: units go in, a receipt for each comes out, rows never move."""
+"""Sends units to the replicas by Ray Data. Units go in and receipts come out. Rows are never sent."""
 
 import functools
 import gc
@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.data import ActorPoolStrategy
 
 from rank1_batch import errors
@@ -45,18 +46,40 @@ ERRORS = {
 }
 
 
-class JudgeActor:
-    """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
+def build_judge() -> type:
+    """What Ray Data makes actors of. It travels with all its code, so that a node without this package can say so."""
 
-    Our own errors go back as data: Ray would wrap them in its own errors and lose their class. This includes the
-    error by which the job ends because no replica can start.
+    class Judge:
+        def __init__(self, packed: bytes, starts: Any) -> None:
+            try:
+                from rank1_batch.cluster.stream import JudgeActor
+
+                spec = cloudpickle.loads(packed)
+            except Exception as error:  # an import may fail in any way
+                here, problem = ray.get_runtime_context(), f"{type(error).__name__}: {error}"
+                me = here.get_actor_id(), here.get_node_id(), ray.util.get_node_ip_address()
+                ray.get(starts.refuse.remote(*me, problem))
+                raise
+            self._actor = JudgeActor(spec, starts)
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+            return self._actor(batch)
+
+    return Judge
+
+
+class JudgeActor:
+    """A JudgeUnits behind batches of one task, whose units it judges at once.
+
+    A Rank1BatchError goes back as data, since Ray would wrap it and lose its class. So does the error by which the
+    job ends because no replica can start.
     """
 
     def __init__(self, spec: JudgeSpec, starts: Any) -> None:
         _log_progress()
         here = ray.get_runtime_context()
-        node_id, actor_id = here.get_node_id(), here.get_actor_id() or ""
-        self._judge = start_replica(starts, lambda: JudgeUnits(spec, node_id, actor_id, is_lost))
+        node, actor = here.get_node_id(), here.get_actor_id() or ""
+        self._judge = start_replica(starts, lambda: JudgeUnits(spec, node, actor, is_lost))
         _spare_collector()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -76,10 +99,10 @@ class JudgeActor:
 
 
 def stream_units(units: Sequence[Unit], spec: JudgeSpec, tell: Callable[[str], None]) -> Generator[Receipt]:
-    """A receipt for each unit, as they come. Raises our own error where an actor raised one.
+    """A receipt for each unit, in the order in which they are done. Raises the Rank1BatchError that an actor had.
 
-    Units that are passed over, after the run was asked to stop, have none: all others do, so that
-    the end means that nothing is under way. `tell` gets a line for each replica that could not start.
+    Units that are passed over, after the run was asked to stop, have no receipt. All others have one, so at the end
+    nothing is in progress. `tell` gets a line for each replica that could not start.
     """
     spec = fill_places(spec, units[0])
     check_places(spec)
@@ -106,10 +129,10 @@ def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Re
     )
     items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     receipts = items.map_batches(
-        JudgeActor,
+        build_judge(),
         batch_size=1,
         compute=pool,
-        fn_constructor_args=(spec, starts),
+        fn_constructor_args=(cloudpickle.dumps(spec), starts),
         ray_remote_args_fn=functools.partial(choose_nodes, starts),
         num_cpus=engine.cpus,
         num_gpus=engine.gpus or None,
@@ -127,7 +150,7 @@ def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Re
 
 
 def fill_places(spec: JudgeSpec, unit: Unit) -> JudgeSpec:
-    """What the nodes check that they see, too: a file of the input, and where the model is a folder, all its path."""
+    """Add what each node checks: that it sees a file of the input and, if the model is a folder, its full path."""
     model = spec.config.model
     config = replace(spec.config, model=replace(model, name=absolute_model(model.name)))
     return spec._replace(config=config, first_file=unit.path)
@@ -154,16 +177,16 @@ def _grow_at_once(most: int) -> None:
 
 
 def _spare_collector() -> None:
-    """Leave out of every later collection what was loaded: all that vLLM and torch are made of, which stays.
+    """Keep Python's garbage collector away from everything loaded so far: vLLM, torch and their objects stay anyway.
 
-    A row costs this process a quarter less CPU time so, and none waits for a walk of half a second.
+    This saves a quarter of the CPU time for each row. And no row waits half a second for a collection.
     """
     gc.collect()
     gc.freeze()
 
 
 def _log_progress() -> None:
-    """Our own progress into the actor's log; Ray leaves Python's default there, which drops it."""
+    """Write our progress to the actor's log. By default it would be dropped there."""
     ours = logging.getLogger("rank1_batch")
     ours.setLevel(logging.INFO)
     handler = logging.StreamHandler()
@@ -172,7 +195,7 @@ def _log_progress() -> None:
 
 
 def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
-    """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
+    """Put the units into tasks, in order. Large units are alone, others share a task. Tasks get smaller at the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
     most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
@@ -187,7 +210,7 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
 
 
 def tasks_in_flight(max_num_seqs: int, task_pairs: int) -> int:
-    """Tasks that one replica works on at once: enough rows to keep it busy while units end."""
+    """How many tasks one replica works on at once: enough rows to keep it busy while units end."""
     tasks = -(-ROWS_IN_FLIGHT * max_num_seqs // max(1, task_pairs))
     return min(max(LEAST_TASKS_IN_FLIGHT, tasks), MOST_TASKS_IN_FLIGHT)
 
@@ -197,7 +220,7 @@ def _count_pairs(units: Iterable[Unit]) -> int:
 
 
 def _to_text(answer: Receipt | Rank1BatchError) -> str:
-    """A receipt, or an error in its place, on its way to the driver. `began` travels as an age: clocks differ."""
+    """A receipt, or an error in its place, as text. `began` becomes an age, because clocks of machines differ."""
     if isinstance(answer, Rank1BatchError):
         return json.dumps({"error": type(answer).__name__, "message": str(answer)})
     return json.dumps(answer._replace(began=time.monotonic() - answer.began))

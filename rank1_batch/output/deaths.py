@@ -17,8 +17,8 @@ from rank1_batch.storage.store import Store, delete_file, list_files, stat_file
 Runs = Sequence[tuple[int, int]]
 """Ascending numbers, as (start, stop) runs without `stop`."""
 
-
 KILLED = "its process was killed, or crashed"
+"""The reason of a death that the process itself did not record."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,11 @@ def record_death(store: Store, name: str, death: Death) -> None:
     write_document(store, _path(name), death)
 
 
+def list_deaths(store: Store) -> set[str]:
+    """The names of the recorded deaths."""
+    return {Path(file.path).stem for file in list_files(store, DEATHS_FOLDER) if file.path.endswith(".json")}
+
+
 def has_death(store: Store, name: str) -> bool:
     """Whether a death is recorded under this name."""
     return stat_file(store, _path(name)) is not None
@@ -60,9 +65,7 @@ def has_death(store: Store, name: str) -> bool:
 
 def read_deaths(store: Store, known: Iterable[str] = ()) -> dict[str, Death]:
     """The recorded deaths by name, without those whose names are known."""
-    known = set(known)
-    names = [Path(file.path).stem for file in list_files(store, DEATHS_FOLDER) if file.path.endswith(".json")]
-    found = {name: read_document(store, _path(name), Death) for name in names if name not in known}
+    found = {name: read_document(store, _path(name), Death) for name in sorted(list_deaths(store) - set(known))}
     return {name: death for name, death in found.items() if death is not None}
 
 

@@ -8,9 +8,11 @@ ATTEMPTS_FOLDER, DEATHS_FOLDER = "_rank1/attempts", "_rank1/deaths"
 
 JUDGMENTS_FOLDER = "judgments"
 
+COUNTED_PATH = "_rank1/counted.parquet"
+
 KEPT_FOLDER, LAST_RUN_PATH = "_rank1/kept", "_rank1/last_run.json"
 
-FIRST_STAGES_PATH = "_rank1/first_stages.json"
+FIRST_STAGES_PATH, INPUTS_PATH = "_rank1/first_stages.json", "_rank1/inputs.json"
 
 SUMMARY_PATH, SUCCESS_PATH = "summary.json", "_SUCCESS"
 

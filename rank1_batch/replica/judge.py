@@ -8,9 +8,8 @@ import os
 import socket
 import threading
 import time
-import uuid
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -19,15 +18,7 @@ from rank1_batch.judging.again import begin_again, put_back
 from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
-from rank1_batch.output.deaths import (
-    Attempt,
-    Death,
-    read_deaths,
-    record_death,
-    record_last_life,
-    to_runs,
-    write_attempt,
-)
+from rank1_batch.output.deaths import read_deaths, record_last_life
 from rank1_batch.output.fingerprint import name_prompt, name_reader
 from rank1_batch.output.generations import Redo, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
@@ -39,6 +30,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.feeder import count_slots
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
 from rank1_batch.replica.keeper import Keeper
+from rank1_batch.replica.life import Life, Who
 from rank1_batch.replica.loop import Replica
 from rank1_batch.replica.places import SAME_PLACES, find_other_weights, find_unseen
 from rank1_batch.replica.suspects import MOST_DEATHS, plan_turns
@@ -52,9 +44,6 @@ logger = logging.getLogger(__name__)
 SET_ASIDE = f"set aside: {MOST_DEATHS} engines or more died while they judged this row, one of them over it alone"
 
 LEASE_CHECK_S = 3.0
-
-STALL_LOOKS = 20
-"""Looks at an engine within `run.stall_s`."""
 
 
 class JudgeSpec(NamedTuple):
@@ -117,21 +106,21 @@ class JudgeUnits:
             READER_KEY: json.dumps(name_reader(spec.config.reader)),
             VERSIONS_KEY: json.dumps(scoring_versions()),
         }
-        self._life, self._actor = uuid.uuid4().hex, actor
         record_last_life(self._output, spec.run_id, actor, is_lost)
         self._deaths = [*read_deaths(self._output).values()]
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
-        self._begun: dict[str, _Begun] = {}
         generation = spec.redo.generation if spec.redo else 0
         self._keeper = Keeper(self._output, generation, count_slots(spec.config.engine.max_num_seqs))
         self._replica = Replica(spec.config, self._keeper.add)
+        who = Who(spec.run_id, actor, self._name, node)
+        self._life = Life(self._output, self._replica, who, self._keeper.keep_all)
         self._check_golden(spec.config.golden)
-        self._lock, self._writing, self._dying = threading.Lock(), threading.Lock(), threading.Lock()
+        self._lock = threading.Lock()
         self._told, self._told_retries = self._replica.usage(), 0
         self._go_on = may_go_on(self._output, spec.run_id)
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
         stall_s = find_stall_s(spec.config)
-        threading.Thread(target=self._watch_engine, args=(stall_s,), name="stall", daemon=True).start()
+        threading.Thread(target=self._life.watch, args=(stall_s,), name="stall", daemon=True).start()
 
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
@@ -144,9 +133,9 @@ class JudgeUnits:
             except _StoppedError:
                 pass
             except EngineDiedError as error:
-                self._die(str(error))
+                self._life.end(str(error))
             finally:
-                self._begun.pop(unit.unit_id, None)
+                self._life.begun.pop(unit.unit_id, None)
                 self._keeper.end(unit.unit_id, committed=False)
         return Receipt(unit.unit_id, Counts(), False, self._node, self._name, time.monotonic(), passed_over=True)
 
@@ -178,7 +167,8 @@ class JudgeUnits:
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, generation)
         self._keeper.end(unit.unit_id, committed=True)
-        began = self._begun[unit.unit_id].began if unit.unit_id in self._begun else start
+        begun = self._life.begun.get(unit.unit_id)
+        began = begun.began if begun else start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
 
@@ -193,7 +183,7 @@ class JudgeUnits:
         if turns.groups:
             groups = [[rows[row] for row in group] for group in turns.groups]
             answers = self._replica.judge_apart(groups, lambda number: self._begin(unit, turns.groups[number], rows))
-            self._note(unit, (), rows)  # a death from now on has other causes
+            self._life.begin(unit.unit_id, (), rows)  # a death from now on has other causes
             judged |= zip(itertools.chain(*turns.groups), itertools.chain(*answers), strict=True)
         if turns.together:
             together = [rows[row] for row in turns.together]
@@ -203,22 +193,10 @@ class JudgeUnits:
 
     def _begin(self, unit: Unit, places: Sequence[int], rows: Sequence[Pair | BadRow]) -> None:
         """Note whose turn it is. Raises _StoppedError if the run was asked to stop before the unit was begun."""
-        if unit.unit_id not in self._begun and not self._go_on:
+        if unit.unit_id not in self._life.begun and not self._go_on:
             raise _StoppedError
-        self._note(unit, places, rows)
+        self._life.begin(unit.unit_id, places, rows)
         logger.info("judging unit=%s rows=%d", unit.unit_id, len(places))
-
-    def _note(self, unit: Unit, places: Sequence[int], rows: Sequence[Pair | BadRow]) -> None:
-        """Write down the rows of a unit that the engine is about to be asked."""
-        before = self._begun.get(unit.unit_id)
-        self._begun[unit.unit_id] = _Begun(before.began if before else time.monotonic(), places, rows)
-        self._write_attempt()
-
-    def _write_attempt(self) -> None:
-        with self._writing:
-            rows = {unit_id: to_runs(begun.places) for unit_id, begun in list(self._begun.items())}
-            attempt = Attempt(self._life, self._name, self._node, self._replica.count_finished(), rows)
-            write_attempt(self._output, self._spec.run_id, self._actor, attempt)
 
     def _judge_again(self, unit: Unit, table: pa.Table, redo: Redo) -> list[Judgment]:
         """The judgments of a committed unit. Those that the redo selects are new."""
@@ -236,33 +214,6 @@ class JudgeUnits:
             sent, cached = self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
             return sent, cached, retries
 
-    def _watch_engine(self, stall_s: float) -> None:
-        """End this process when its engine has finished no row for `stall_s` while rows are in flight.
-
-        It counts looks, not seconds: a process that was paused gets its time.
-        """
-        looks, finished = 0, 0
-        while looks < STALL_LOOKS:
-            time.sleep(stall_s / STALL_LOOKS)  # a poll: an engine that hangs sends no notice
-            before, finished = finished, self._replica.count_finished()
-            looks = looks + 1 if finished == before and self._replica.in_flight() else 0
-            if finished != before:
-                with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
-                    self._write_attempt()
-        self._die(f"its engine has finished no row for {stall_s:g} s (run.stall_s)")
-
-    def _die(self, reason: str) -> NoReturn:
-        """Record which rows were in flight, and exit. Not by `exit_actor()`, after which Ray does not retry."""
-        with self._dying:
-            in_flight = self._replica.in_flight()
-            rows = {unit_id: to_runs(begun.find(in_flight)) for unit_id, begun in list(self._begun.items())}
-            logger.error("engine died, units begun: %s (%s)", ", ".join(rows), reason)
-            with contextlib.suppress(Rank1BatchError):  # a store that is away: the next process knows what was begun
-                record_death(self._output, self._life, Death(self._name, reason, {k: v for k, v in rows.items() if v}))
-            self._keeper.keep_all()
-            logging.shutdown()
-            os._exit(1)
-
     def _check_golden(self, settings: GoldenConfig) -> None:
         """Raises GoldenError if this replica's scores differ from the golden set."""
         golden = self._spec.golden
@@ -272,11 +223,11 @@ class JudgeUnits:
 
     def _check_places(self, spec: JudgeSpec) -> None:
         """Raises NodeError where rows would be judged into a folder that nobody looks into, or by another model."""
-        if problem := find_other_weights(spec.config.model, spec.weights):
-            raise NodeError([f"{socket.gethostname()}: {problem}"])
         if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url, spec.config.model.name):
             host = socket.gethostname()
             raise NodeError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
+        if problem := find_other_weights(spec.config.model, spec.weights):
+            raise NodeError([f"{socket.gethostname()}: {problem}"])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
@@ -286,15 +237,3 @@ class JudgeUnits:
 
 class _StoppedError(Exception):
     """A unit was not started, because the run was asked to stop while it waited."""
-
-
-class _Begun(NamedTuple):
-    """When a unit was begun, all its rows, and the places of those whose turn it is."""
-
-    began: float
-    places: Sequence[int]
-    rows: Sequence[Pair | BadRow]
-
-    def find(self, in_flight: Collection[Pair]) -> list[int]:
-        """The places of rows that are in flight."""
-        return [place for place in self.places if self.rows[place] in in_flight]

@@ -45,3 +45,16 @@ def test_a_row_over_which_replicas_die_costs_that_row_alone(
     deaths = read_deaths(open_store(str(tmp_path / "judged"))).values()
     assert all(death.reason.startswith(reason) for death in deaths), deaths
     assert 3 <= len(deaths) <= 3 + 8
+
+
+def test_a_job_whose_engine_never_answers_says_so_and_ends(run_job: Run, tmp_path: Path) -> None:
+    """It printed nothing, for ever."""
+    pq.write_table(number_pairs(40), tmp_path / "pairs.parquet")
+    code, printed = run_job(
+        *JOB, f"input.path={tmp_path}/pairs.parquet", f"output.path={tmp_path}/judged", "cluster.wait_s=60",
+        "engine.args.hang_on=passage", "run.stall_s=4",
+    )  # fmt: skip
+    assert code == 5, printed
+    assert "no row judged for 2 s" in printed
+    assert "its engine has finished no row for 4 s (run.stall_s); 10 rows of 1 units were in flight" in printed
+    assert "1 of 1 replicas have begun to judge, 1 units are under way. All committed units are kept." in printed

@@ -261,7 +261,7 @@ def test_an_export_of_nothing_says_so_and_has_an_exit_code_of_its_own(
     judged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     places = (f"output.path={judged}", f"labels.path={tmp_path}", "format=qrels", SCRIPTED)
-    assert main([*places, "labels.finishes=[no_think]"]) == 9
+    assert main([*places, "labels.finishes=[no_think]"]) == 10
     assert "Nothing was exported. Loosen the rule" in capfd.readouterr().out
     assert read_report(tmp_path)["left_out"]["finish"] > 0
     assert not (tmp_path / "qrels").exists()

@@ -1,21 +1,20 @@
 """Replicas that cannot start: on nodes that share nothing but what a test gives them, and with vLLM."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.test_nodes import JOB_LIMIT_S, end_job, read_summary, start_job
+from tests.integration.test_nodes import JOB_LIMIT_S, end_job, hide_package, read_summary, start_job
 from tests.support.nodes import Cluster, Node, run_cluster
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import build_tiny_model, tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
 
-SLOW = ["input.unit_rows=10", "engine.max_num_seqs=8", "engine.args.seconds_per_row=0.7"]
-"""300 rows take one replica about 25 s."""
+SLOW = ["input.unit_rows=10", "engine.max_num_seqs=8", "engine.args.seconds_per_row=2"]
+"""300 rows take one replica about 75 s."""
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def find_worker(node: Node) -> str:
 def test_a_node_whose_engine_cannot_start_is_told_and_left_to_the_others(cluster: Cluster, tmp_path: Path) -> None:
     driver, bad = cluster.add_node(share=[tmp_path]), cluster.add_node(share=[tmp_path])
     wanted = [*places(tmp_path), *SLOW, "cluster.replicas=2", "engine.args.no_start_on=node2"]
-    job = start_job(driver, cluster, *wanted, "engine.args.seconds_per_row=2")
+    job = start_job(driver, cluster, *wanted)
     printed = end_job(job)
     assert job.returncode == 0, printed
     told = [line for line in printed.splitlines() if line.startswith(f"node {bad.address} ")]
@@ -78,6 +77,22 @@ def test_a_late_node_that_does_not_see_the_places_is_withdrawn(cluster: Cluster,
     assert hosts_of(judged) == ["node1"]
 
 
+def test_a_late_node_without_the_package_is_withdrawn(cluster: Cluster, tmp_path: Path) -> None:
+    driver = cluster.add_node(share=[tmp_path])
+    judged = tmp_path / "judged"
+    job = start_job(driver, cluster, *places(tmp_path), *SLOW, "cluster.max_replicas=2")
+    wait_for(lambda: list(judged.glob("judgments/*.parquet")), "nothing was judged", JOB_LIMIT_S)
+    late = Node(cluster.switch, len(cluster.machines), tmp_path, [tmp_path])
+    cluster.machines.append(late)
+    hide_package(late)
+    late.start_ray(driver.address, cpus=1, gpus=0)
+    printed = end_job(job)
+    assert job.returncode == 0, printed
+    (told,) = [line for line in printed.splitlines() if line.startswith(f"node {late.address} ")]
+    assert "this node is withdrawn for the rest of the run" in told
+    assert "rank1_batch cannot be loaded there (ModuleNotFoundError: No module named 'no_such_package')" in told
+
+
 def test_units_of_a_replica_that_cannot_start_again_where_it_was_are_judged_elsewhere(
     cluster: Cluster, tmp_path: Path
 ) -> None:
@@ -104,8 +119,8 @@ def test_a_folder_without_weights_ends_a_job_with_vllms_own_words(run_job: Run, 
     (model / "model.safetensors").unlink()
     pq.write_table(tiny_pairs(20), tmp_path / "pairs.parquet")
     code, printed = run_job(
-        "model=custom", f"model.name={model}", "model.max_model_len=320", "engine=vllm_cpu",
-        "engine.args.enforce_eager=true", f"engine.env={json.dumps({'VLLM_CPU_KVCACHE_SPACE': '1'})}",
+        "model=custom", f"model.name={model}", "model.max_model_len=320", "policy.max_thinking_tokens=24",
+        "engine=vllm_cpu",
         f"input.path={tmp_path}/pairs.parquet", f"output.path={tmp_path}/judged",
     )  # fmt: skip
     assert code == 2, printed

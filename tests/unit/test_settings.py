@@ -25,7 +25,7 @@ def good_config() -> RerankConfig:
     config.model.name, config.model.max_model_len = "jhu-clsp/rank1-7b", 16384
     config.prompt.id, config.prompt.template = "plain", RANK1_TEMPLATE
     config.input.path, config.output.path = "s3://bucket/pairs", "s3://bucket/judged"
-    config.reader = ReaderConfig("rank1", 1, {" true": 1.0, " false": 0.0}, "</think>")
+    config.reader = ReaderConfig("rank1", 1, {" true": 1.0, " false": 0.0}, think_end="</think>")
     return config
 
 

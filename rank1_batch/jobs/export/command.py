@@ -12,7 +12,7 @@ from rank1_batch.jobs.export.card import CARD_PATH, describe_judge, is_dry_run, 
 from rank1_batch.jobs.export.job import run_export
 from rank1_batch.jobs.export.settings import JOB, ExportConfig
 
-NOTHING_EXPORTED = 9
+NOTHING_EXPORTED = 10
 """The exit code of an export without a single label."""
 
 

@@ -25,6 +25,7 @@ from rank1_batch.jobs.export.queries import (
 from rank1_batch.jobs.export.rows import (
     GradeTable,
     Judgments,
+    Texts,
     check_job,
     describe_judging,
     open_judgments,
@@ -44,7 +45,6 @@ from rank1_batch.jobs.export.totals import DEV, TRAIN, Totals
 from rank1_batch.jobs.export.trust import Calibration, Graded, build_graded, fit_calibration, split_graded
 from rank1_batch.jobs.export.trust_section import describe_trust
 from rank1_batch.output.claims import write_claim
-from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
 from rank1_batch.storage.store import Store, open_store, write_bytes
 from rank1_batch.versions import find_versions
@@ -63,7 +63,7 @@ class _Work(NamedTuple):
 
     config: ExportConfig
     judgments: Judgments
-    texts: UnitReader | None
+    texts: Texts | None
     grades: GradeTable
     labels: Store
 

@@ -36,9 +36,9 @@ from rank1_batch.output.generations import (
 from rank1_batch.output.judgments import read_judgments
 from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
-from rank1_batch.output.plan import read_first_stages, read_plan
+from rank1_batch.output.plan import read_first_stages, read_inputs, read_plan
 from rank1_batch.output.summary import read_summary
-from rank1_batch.pairs.inputs import check_planned_files, open_input
+from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
 from rank1_batch.storage.store import Store, delete_file, open_store
@@ -80,14 +80,14 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     committed.check(output)  # a damaged file is named before any is read
     columns = list_columns(config.where, _read_schema(output, units[0])) or [ROW]
     source, files = open_input(config.input)
-    check_planned_files(source, files, units)
+    now = match_planned_files(source, files, units, read_inputs(output))
     commit = find_model_commit(config, read_claim(output, RERANK))
     fingerprint = build_fingerprint(config, commit.sha if commit else None)
     _check_settings(output, fingerprint)
     redo = Redo(_find_generation(output, config), config.where)
     with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
         counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
-    pending = [unit for unit, count in zip(units, counts, strict=True) if count]
+    pending = find_now([unit for unit, count in zip(units, counts, strict=True) if count], now)
     first_stages, plan_s = read_first_stages(output), time.monotonic() - start
     plan = judged.planned
     work = Work(source.url, output, plan, plan, pending, judged.bad_files, first_stages, plan_s, redo=redo)

@@ -1,22 +1,26 @@
 """The job from end to end: plan, judge, finish. Every stage can be killed and started again."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
 
-from rank1_batch.cli.command import tell
-from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
+from rank1_batch.cli.command import end, tell
+from rank1_batch.engines.cross_encoder import resolve_cross_encoder
+from rank1_batch.errors import AccessError, InterruptedJobError, ReplicaError, StorageError
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.mixing import check_versions
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
 from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
+from rank1_batch.jobs.rerank.watching import Watch
 from rank1_batch.jobs.rerank.work import (
     Work,
     claim_work,
@@ -26,8 +30,9 @@ from rank1_batch.jobs.rerank.work import (
     tell_plan,
 )
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.commits import count_committed
+from rank1_batch.output.commits import count_committed, record_counted
 from rank1_batch.output.counts import Counts
+from rank1_batch.output.deaths import clear_attempts
 from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.kept import clear_kept
@@ -44,6 +49,10 @@ from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import Store, delete_file, put_over, stat_file
 from rank1_batch.versions import find_versions
 
+RECORD_COUNTS_S = 900.0
+"""Until then `jobs.status` reads the footer of each file that was committed since. A record takes some seconds, mostly
+for the list of 100,000 files."""
+
 DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
 
@@ -57,6 +66,7 @@ class Outcome(NamedTuple):
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every input row has its output row."""
+    config = resolve_cross_encoder(config)
     work = find_work(config)
     if not work.pending and (summary := find_finished(work, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
@@ -85,14 +95,25 @@ def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator
         yield
         return
     # Ray takes seconds to import: settings and input are checked before.
+    from rank1_batch.cluster.alive import watch_ray
     from rank1_batch.cluster.connect import connect
     from rank1_batch.cluster.nodes import wait_for_room
 
-    with connect(config.cluster, config.engine) as logs:
+    with (
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as errors,
+        connect(config.cluster, config.engine) as logs,
+        watch_ray(partial(_end_without_ray, Console(file=errors, highlight=False))),
+    ):
         tell(console, f"logs: {logs}")
         if work.pending:
             wait_for_room(config.cluster, config.engine, lambda text: tell(console, text))
         yield
+
+
+def _end_without_ray(errors: Console, reason: str) -> None:
+    """End this process, as Ray's own code soon would without a word. Its lease is taken by the next run."""
+    tell(errors, f"error: {reason}. All committed units are kept. Run the same command again.")
+    end(ReplicaError.exit_code)
 
 
 @contextmanager
@@ -116,6 +137,7 @@ def _in_mid_run() -> Iterator[None]:
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
+    from rank1_batch.cluster.nodes import has_room
     from rank1_batch.cluster.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
@@ -125,15 +147,23 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
         work.redo, weights=work.fingerprint["model"]["weights"] if work.fingerprint else None,
     )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
+    watch = Watch(work.output, lease.run_id, config, progress, console, lambda: has_room(config.engine))
     judged, start, first = Judged(), time.monotonic(), math.inf
+    recorded = -math.inf
     receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
-    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+    stopping = stop_on_sigterm(lease.stop, config.run.grace_s)
+    with progress.show(), stopping, watch.keep(), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.began)
             check_error_rate(work.output, work.units, total, progress.counts, config.output.max_error_rate)
+            if time.monotonic() >= recorded + RECORD_COUNTS_S:
+                recorded = time.monotonic()
+                record_counted(work.output, work.units)
+    record_counted(work.output, work.units)
     _check_all_judged(work, judged, lease)
+    clear_attempts(work.output)
     load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 

@@ -45,8 +45,10 @@ def status_lines(status: Status) -> Iterator[tuple[str, str]]:
     share = counts.rows / status.rows if status.rows else 1.0
     yield "rows", f"{counts.rows} of {status.rows} judged ({share:.1%})"
     yield "units", f"{status.units_done} of {status.units} committed"
+    if status.units_begun:
+        yield "under way", f"{status.rows_begun} rows of {status.units_begun} units"
     if status.rows_kept:
-        yield "under way", f"{status.rows_kept} rows are finished in units that are not committed yet"
+        yield "kept", f"{status.rows_kept} finished rows of units that are not committed yet"
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
     if status.deaths:
         yield "deaths", f"{status.deaths} times a replica died"

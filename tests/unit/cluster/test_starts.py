@@ -9,6 +9,7 @@ from rank1_batch.cluster.starts import (
     MOST_STARTS,
     PRESENT_S,
     WITHDRAWN_WAIT_S,
+    Choice,
     Order,
     Place,
     Starts,
@@ -82,7 +83,7 @@ def test_a_refusal_withdraws_its_node_and_every_node_is_tried_but_no_more_than_s
     cluster = Cluster(A, B)
     error = NodeError(["other versions"])
     assert cluster.fail(A, error) == LEAVE
-    assert cluster.starts.find_avoided() == (["a"], ["a"])
+    assert cluster.starts.choose() == Choice(["a"], ["a"])
     assert cluster.fail(B, error) == Order(error=error)
     many = Cluster(*(Place(f"node {number}", "") for number in range(20)))
     places = [Place(f"node {number}", "") for number in range(MOST_STARTS)]
@@ -95,9 +96,9 @@ def test_no_failed_start_ends_a_job_while_a_replica_works(error: Rank1BatchError
     worker = cluster.work(B)
     for place in [A, Place("c", "10.0.0.3"), Place("d", "10.0.0.4")] * MOST_STARTS:
         cluster.starts.see(worker)
-        if place.node_id not in cluster.starts.find_avoided()[1]:
+        if place.node_id not in cluster.starts.choose().withdrawn:
             assert cluster.fail(place, error) == LEAVE
-    assert "a" in cluster.starts.find_avoided()[1]
+    assert "a" in cluster.starts.choose().withdrawn
 
 
 def test_failures_beside_a_replica_at_work_do_not_count_when_it_is_gone() -> None:
@@ -118,7 +119,7 @@ def test_a_replica_that_loads_elsewhere_or_began_before_gets_its_chance() -> Non
     slow = one_node.load(A)
     assert [one_node.fail(A) for _ in range(MOST_STARTS)] == [LEAVE] * MOST_STARTS
     one_node.starts.succeed(slow, A)
-    assert one_node.starts.find_avoided() == (["a"], [])  # withdrawn, but there is no other
+    assert one_node.starts.choose() == Choice(["a"], [])  # withdrawn, but there is no other
 
 
 def test_a_replica_that_loads_and_is_gone_is_not_waited_for() -> None:
@@ -143,11 +144,11 @@ def test_a_node_is_tried_again_after_a_wait_that_doubles_and_then_withdrawn() ->
     cluster.work(B)
     orders = []
     for _ in range(MOST_STARTS):
-        assert cluster.starts.find_avoided()[1] == []
+        assert cluster.starts.choose().withdrawn == []
         orders.append(cluster.starts.begin("replica", A))
         assert cluster.starts.fail("replica", A, TROUBLE) == LEAVE
     assert orders == [Order(start=True, wait_s=wait_s) for wait_s in (0.0, FIRST_WAIT_S, 2 * FIRST_WAIT_S)]
-    assert cluster.starts.find_avoided() == (["a"], ["a"])
+    assert cluster.starts.choose() == Choice(["a"], ["a"])
     assert cluster.starts.begin("late", A) == Order(wait_s=WITHDRAWN_WAIT_S)
 
 
@@ -155,7 +156,7 @@ def test_a_start_that_succeeds_forgets_the_failures_of_its_node() -> None:
     cluster = Cluster(A)
     assert [cluster.fail(A), cluster.fail(A)] == [LEAVE, LEAVE]
     cluster.work(A)
-    assert cluster.starts.find_avoided() == ([], [])
+    assert cluster.starts.choose() == Choice([], [])
     cluster.now += PRESENT_S
     assert [cluster.fail(A), cluster.fail(A)] == [LEAVE, LEAVE]
 
@@ -168,6 +169,20 @@ def test_a_replica_that_has_worked_is_started_again_by_ray_as_its_units_wait_for
     assert cluster.starts.fail(worker, A, NodeError(["other versions"])) == Order(restart=True)
     assert cluster.starts.begin(worker, A) == Order(wait_s=WITHDRAWN_WAIT_S, restart=True)
     assert cluster.starts.begin(worker, B) == Order(start=True)
+
+
+def test_the_error_that_ends_a_job_is_there_for_whoever_starts_replicas() -> None:
+    cluster = Cluster(A)
+    cluster.fail(A, SETTINGS)
+    assert cluster.starts.choose() == Choice(["a"], [], SETTINGS)
+
+
+def test_a_node_that_cannot_load_the_package_is_withdrawn() -> None:
+    cluster = Cluster(A, B)
+    cluster.work(B)
+    cluster.starts.refuse("replica", *A, "ModuleNotFoundError: No module named 'rank1_batch'")
+    assert cluster.starts.choose() == Choice(["a"], ["a"])
+    assert "rank1_batch cannot be loaded there (ModuleNotFoundError: " in cluster.news()[0]
 
 
 def test_a_process_that_dies_without_a_word_while_it_loads_has_failed() -> None:
@@ -184,7 +199,6 @@ def test_a_job_with_withdrawn_nodes_only_ends_when_replicas_come_back_to_them() 
     cluster = Cluster(A, B)
     worker = cluster.work(B)
     cluster.fail(A, NodeError(["other versions"]))
-    cluster.now += PRESENT_S
     cluster.nodes = {"a"}
     assert type(cluster.starts.begin(worker, A).error) is ReplicaError
 
@@ -195,6 +209,6 @@ def test_each_failed_start_makes_one_line_with_its_node_and_its_cause() -> None:
     cluster.fail(A, ReplicaError("CUDA error:\n  an illegal memory access"))
     cluster.fail(A, NodeError(["other versions"]))
     assert cluster.news() == [
-        "node 10.0.0.1: a replica could not start, it will be tried again: CUDA error: an illegal memory access",
-        "node 10.0.0.1: a replica could not start, this node is withdrawn for the rest of the run: other versions",
+        "node 10.0.0.1 (a): a replica could not start, it will be tried again: CUDA error: an illegal memory access",
+        "node 10.0.0.1 (a): a replica could not start, this node is withdrawn for the rest of the run: other versions",
     ]

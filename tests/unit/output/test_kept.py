@@ -7,7 +7,7 @@ from rank1_batch.output.kept import clear_kept, count_kept, drop_kept, keep_rows
 from rank1_batch.output.layout import KEPT_FOLDER
 from rank1_batch.storage.store import open_store
 
-JUDGED = Judgment(0.25, -1.5, -0.5, False, Finish.CLOSED, "a trace", 10, 3, True, None)
+JUDGED = Judgment(0.25, -1.5, -0.5, False, Finish.CLOSED, "a trace", 10, 3, True, None, (-1.5, -0.5))
 ROWS = {7: JUDGED, 2: failed_judgment("no text")}
 
 

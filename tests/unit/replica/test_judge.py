@@ -96,7 +96,7 @@ def test_a_unit_that_waits_while_its_run_is_asked_to_stop_is_passed_over(
     with hold_lease(output, print, takeover=False) as lease, ThreadPoolExecutor(4) as pool:
         judge = JudgeUnits(spec_of(config, source, lease, units[0]), "node")
         calls = [pool.submit(judge, unit) for unit in units]
-        wait_for(lambda: judge._begun, "nothing was begun")
+        wait_for(lambda: judge._life.begun, "nothing was begun")
         lease.stop()
         receipts = [call.result() for call in calls]
     won = {receipt.unit_id for receipt in receipts if receipt.won}
@@ -118,7 +118,7 @@ def test_rows_that_were_finished_when_a_run_was_stopped_are_not_asked_for_again(
         with hold_lease(output, print, takeover=False) as lease:
             stopped = JudgeUnits(spec_of(config, source, lease, unit), "node")
             first = pool.submit(stopped, unit)
-            wait_for(lambda: stopped._begun, "nothing was begun")
+            wait_for(lambda: stopped._life.begun, "nothing was begun")
             lease.stop()
             wait_for(lambda: count_kept(output) >= 5, "no finished row was kept")
         config.engine.args.clear()
