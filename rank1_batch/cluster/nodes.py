@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import NodeDiedError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rank1_batch.cluster.starts import Place
+from rank1_batch.cluster.starts import Location
 from rank1_batch.errors import NodeError, Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
@@ -102,7 +102,7 @@ def ask_nodes(nodes: Iterable[dict[str, Any]], question: Callable[..., T], *args
 
 def name_node(node: dict[str, Any]) -> str:
     """What a node of `ray.nodes()` is called."""
-    return Place(node["NodeID"], node["NodeManagerAddress"]).name
+    return Location(node["NodeID"], node["NodeManagerAddress"]).name
 
 
 def _do_nothing() -> None:

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from rank1_batch.cluster.nodes import find_fitting_nodes
-from rank1_batch.cluster.starts import Choice, Order, Place, Starts
+from rank1_batch.cluster.starts import Decision, Location, Placement, Starts
 from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
 from rank1_batch.settings import EngineConfig
 
@@ -39,17 +39,17 @@ def start_replica(starts: Any, build: Callable[[], T]) -> T | Rank1BatchError:
     Where only this replica could not start, it does not return: it raises, or exits if Ray has to start it again.
     """
     context = ray.get_runtime_context()
-    me = context.get_actor_id(), Place(context.get_node_id(), ray.util.get_node_ip_address())
-    order: Order = ray.get(starts.begin.remote(*me))
-    if order.start:
+    me = context.get_actor_id(), Location(context.get_node_id(), ray.util.get_node_ip_address())
+    decision: Decision = ray.get(starts.begin.remote(*me))
+    if decision.start:
         threading.Thread(target=_stay_seen, args=(starts, me[0]), name="seen", daemon=True).start()
-        time.sleep(order.wait_s)
+        time.sleep(decision.wait_s)
         built = _try(build)
         if not isinstance(built, Rank1BatchError):
             ray.get(starts.succeed.remote(*me))
             return built
-        order = ray.get(starts.fail.remote(*me, built))
-    return order.error or _leave(order)
+        decision = ray.get(starts.fail.remote(*me, built))
+    return decision.error or _leave(decision)
 
 
 def find_reason(error: Exception) -> Rank1BatchError:
@@ -76,21 +76,21 @@ def follow_starts(engine: EngineConfig, tell: Callable[[str], None]) -> Iterator
 
 def choose_nodes(starts: Any) -> dict[str, Any]:
     """Ray's options for the next replica. Raises the error by which the job ends, if no replica can start."""
-    choice: Choice = ray.get(starts.choose.remote())
-    if choice.end:
-        raise choice.end
-    return build_options(choice)
+    placement: Placement = ray.get(starts.choose.remote())
+    if placement.end:
+        raise placement.end
+    return build_options(placement)
 
 
-def build_options(choice: Choice) -> dict[str, Any]:
+def build_options(placement: Placement) -> dict[str, Any]:
     """Ray's options for an actor that goes to an avoided node only if there is no room elsewhere.
 
     It never goes to a withdrawn node.
     """
-    if not choice.avoided:
+    if not placement.avoided:
         return {}
-    fallback = {"label_selector": _exclude(choice.withdrawn)}
-    return {"label_selector": _exclude(choice.avoided), "fallback_strategy": [fallback]}
+    fallback = {"label_selector": _exclude(placement.withdrawn)}
+    return {"label_selector": _exclude(placement.avoided), "fallback_strategy": [fallback]}
 
 
 def _exclude(node_ids: list[str]) -> dict[str, str]:
@@ -105,10 +105,10 @@ def _try(build: Callable[[], T]) -> T | Rank1BatchError:
         return find_reason(error)
 
 
-def _leave(order: Order) -> NoReturn:
+def _leave(decision: Decision) -> NoReturn:
     """End this process. Not by `exit_actor()`, after which Ray does not start an actor again."""
-    time.sleep(order.wait_s)
-    if order.restart:
+    time.sleep(decision.wait_s)
+    if decision.restart:
         logging.shutdown()
         os._exit(1)
     raise ReplicaError("this replica could not start, and another one takes its place")

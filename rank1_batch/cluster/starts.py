@@ -34,7 +34,7 @@ REFUSALS = (NodeError, AccessError, GoldenError)
 LINE_LETTERS = 500
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A node of the cluster."""
 
     node_id: str
@@ -46,7 +46,7 @@ class Place(NamedTuple):
         return f"{self.address} ({self.node_id[:8]})"
 
 
-class Choice(NamedTuple):
+class Placement(NamedTuple):
     """Where the next replica may start, by the ids of nodes: not on a withdrawn one, and rather not on an avoided one.
 
     `end` is the error by which the job ends: then it starts nowhere.
@@ -57,7 +57,7 @@ class Choice(NamedTuple):
     end: Rank1BatchError | None = None
 
 
-class Order(NamedTuple):
+class Decision(NamedTuple):
     """What a replica does next, after a wait: start, leave the node, or carry `error` to the driver as the job's end.
 
     `restart` is whether units of this replica are in progress. They wait for it, so Ray has to start it again.
@@ -71,7 +71,7 @@ class Order(NamedTuple):
 
 @dataclass
 class _Replica:
-    place: Place
+    place: Location
     began: float
     seen: float
     loading: bool = True
@@ -102,28 +102,28 @@ class Starts:
         self._news: list[str] = []
         self._told = asyncio.Event()
 
-    def begin(self, replica: str, place: Place) -> Order:
+    def begin(self, replica: str, place: Location) -> Decision:
         """A replica is about to start on a node. It may be one that was there before, and died."""
         before = self._replicas.get(replica)
         if before:
             before.working = False
         if before and before.loading:
             died = ReplicaError("the process died while it loaded the model: out of memory? Its log may say more.")
-            if (order := self.fail(replica, before.place, died)).error:
-                return order
+            if (decision := self.fail(replica, before.place, died)).error:
+                return decision
         failures = self._failures.get(place.node_id)
         if failures and failures.withdrawn:
             return self._turn_away(replica, failures)
         worked = bool(before and before.has_worked)
         self._replicas[replica] = _Replica(place, self._clock(), self._clock(), has_worked=worked)
-        return Order(start=True, wait_s=self._find_wait_s(failures) if failures else 0.0)
+        return Decision(start=True, wait_s=self._find_wait_s(failures) if failures else 0.0)
 
     def see(self, replica: str) -> None:
         """A replica is alive."""
         if replica in self._replicas:
             self._replicas[replica].seen = self._clock()
 
-    def succeed(self, replica: str, place: Place) -> None:
+    def succeed(self, replica: str, place: Location) -> None:
         """A replica has started. From now on a failed start is no fault of the settings."""
         now = self._clock()
         self._replicas[replica] = _Replica(place, now, now, loading=False, working=True, has_worked=True)
@@ -131,7 +131,7 @@ class Starts:
         if (failures := self._failures.get(place.node_id)) and not failures.withdrawn:
             del self._failures[place.node_id]
 
-    def fail(self, replica: str, place: Place, error: Rank1BatchError) -> Order:
+    def fail(self, replica: str, place: Location, error: Rank1BatchError) -> Decision:
         """A replica could not start: whether the job has to end, or this replica has to leave."""
         now = self._clock()
         known = self._replicas.setdefault(replica, _Replica(place, now, now))
@@ -143,20 +143,20 @@ class Starts:
         if self._is_hopeless(error):
             return self._end_job(error)
         self._tell(place, failures)
-        return Order(restart=known.has_worked)
+        return Decision(restart=known.has_worked)
 
     def refuse(self, replica: str, node_id: str, address: str, problem: str) -> None:
         """A node cannot even load this package. It asks with plain texts, as it has none of the classes here."""
         text = f"rank1_batch cannot be loaded there ({problem}): install the same versions on every node"
-        self.fail(replica, Place(node_id, address), NodeError([text]))
+        self.fail(replica, Location(node_id, address), NodeError([text]))
 
-    def choose(self) -> Choice:
+    def choose(self) -> Placement:
         """Where the next replica may start.
 
         No node is withdrawn where no other is left. A replica that starts there learns whether the job ends.
         """
         withdrawn = {node for node, failures in self._failures.items() if failures.withdrawn}
-        return Choice(sorted(self._failures), sorted(withdrawn) if self._find_nodes() - withdrawn else [], self._end)
+        return Placement(sorted(self._failures), sorted(withdrawn) if self._find_nodes() - withdrawn else [], self._end)
 
     async def news(self) -> list[str]:
         """A line for each start that has failed since the last call, as soon as there is one."""
@@ -165,13 +165,13 @@ class Starts:
         lines, self._news = self._news, []
         return lines
 
-    def _turn_away(self, replica: str, failures: _Failures) -> Order:
+    def _turn_away(self, replica: str, failures: _Failures) -> Decision:
         """A replica came to a withdrawn node: it has to leave, or the job ends as there is no other node."""
         known = self._replicas.get(replica)
         self._count_in_row()
         if self._is_hopeless(failures.error):
             return self._end_job(failures.error)
-        return Order(wait_s=WITHDRAWN_WAIT_S, restart=bool(known and known.has_worked))
+        return Decision(wait_s=WITHDRAWN_WAIT_S, restart=bool(known and known.has_worked))
 
     def _count_in_row(self) -> None:
         """One more start has failed. A row begins anew while another replica works."""
@@ -204,12 +204,12 @@ class Starts:
         wait_s: float = FIRST_WAIT_S * 2 ** (failures.count - 1)
         return max(0.0, failures.last + wait_s - self._clock())
 
-    def _end_job(self, error: Rank1BatchError) -> Order:
-        """The order to carry the error to the driver. Settings with which a replica has worked are not to blame."""
+    def _end_job(self, error: Rank1BatchError) -> Decision:
+        """The decision to carry the error to the driver. Settings with which a replica has worked are not to blame."""
         self._end = ReplicaError(str(error)) if self._has_worked and isinstance(error, SettingsError) else error
-        return Order(error=self._end)
+        return Decision(error=self._end)
 
-    def _tell(self, place: Place, failures: _Failures) -> None:
+    def _tell(self, place: Location, failures: _Failures) -> None:
         cause = textwrap.shorten(str(failures.error), LINE_LETTERS, placeholder=" …")
         then = "this node is withdrawn for the rest of the run" if failures.withdrawn else "it will be tried again"
         self._news.append(f"node {place.name}: a replica could not start, {then}: {cause}")

@@ -10,7 +10,7 @@ from tests.integration.conftest import ONE_PROCESS
 from tests.integration.test_nodes import JOB_LIMIT_S, end_job, hide_package, read_summary, start_job
 from tests.support.nodes import Cluster, Node, run_cluster
 from tests.support.seaweed import wait_for
-from tests.support.tiny_model import build_tiny_model, tiny_pairs
+from tests.support.tiny_model import build_tokenizer, tiny_pairs
 
 Run = Callable[..., tuple[int, str]]
 
@@ -116,8 +116,7 @@ def test_units_of_a_replica_that_cannot_start_again_where_it_was_are_judged_else
 
 def test_a_folder_without_weights_ends_a_job_with_vllms_own_words(run_job: Run, tmp_path: Path) -> None:
     """It was ten minutes of silence, and then "the actor died" (vLLM names the cause in the log of another process)."""
-    model = build_tiny_model(tmp_path / "model")
-    (model / "model.safetensors").unlink()
+    model = build_folder_without_weights(tmp_path / "model")
     pq.write_table(tiny_pairs(20), tmp_path / "pairs.parquet")
     code, printed = run_job(
         "model=custom", f"model.name={model}", "model.max_model_len=320", "policy.max_thinking_tokens=24",
@@ -128,3 +127,18 @@ def test_a_folder_without_weights_ends_a_job_with_vllms_own_words(run_job: Run, 
     assert f"RuntimeError: Cannot find any model weights with `{model}`" in printed
     assert printed.count("Cannot find any model weights") == 1  # one try: there is no other node
     assert not list((tmp_path / "judged").glob("judgments/*"))
+
+
+def build_folder_without_weights(folder: Path) -> Path:
+    """A checkpoint of two small layers, as a download leaves it that did not come to the weights."""
+    from transformers import Qwen2Config
+
+    tokenizer = build_tokenizer(think_tokens=True)
+    tokenizer.save_pretrained(folder)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=2048,
+    )  # fmt: skip
+    config.architectures = ["Qwen2ForCausalLM"]
+    config.save_pretrained(folder)
+    return folder

@@ -7,7 +7,7 @@ from ray._private.label_utils import validate_fallback_strategy, validate_label_
 
 from rank1_batch.cluster.nodes import NOT_IMPORTED
 from rank1_batch.cluster.replicas import build_options, find_reason
-from rank1_batch.cluster.starts import Choice
+from rank1_batch.cluster.starts import Placement
 from rank1_batch.errors import (
     EngineDiedError,
     GoldenError,
@@ -22,14 +22,14 @@ A, B = "aa" * 28, "bb" * 28
 
 
 def test_a_replica_may_go_anywhere_while_no_start_has_failed() -> None:
-    assert build_options(Choice([], [])) == {}
+    assert build_options(Placement([], [])) == {}
 
 
 @pytest.mark.parametrize(("withdrawn", "fallback"), [([], "!in(none)"), ([A], f"!in({A})"), ([A, B], f"!in({A},{B})")])
 def test_a_replica_keeps_off_failed_nodes_while_there_is_room_elsewhere_and_off_withdrawn_ones_always(
     withdrawn: list[str], fallback: str
 ) -> None:
-    options = build_options(Choice([A, B], withdrawn))
+    options = build_options(Placement([A, B], withdrawn))
     assert options["label_selector"] == {"ray.io/node-id": f"!in({A},{B})"}
     assert options["fallback_strategy"] == [{"label_selector": {"ray.io/node-id": fallback}}]
     assert validate_label_selector(options["label_selector"]) is None
