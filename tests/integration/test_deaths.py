@@ -20,21 +20,21 @@ JOB = [
 
 
 @pytest.mark.parametrize(
-    ("how", "rows", "reason"),
+    ("how", "rows", "reason", "settings"),
     [
-        ("die_on", 300, "the scripted engine died"),
-        ("kill_on", 300, "its process was killed, or crashed"),
-        ("hang_on", 40, "its engine has finished no row for 3 s (run.stall_s)"),
+        ("die_on", 300, "the scripted engine died", []),
+        ("kill_on", 300, "its process was killed, or crashed", []),
+        ("hang_on", 40, "its engine has finished no row for 3 s (run.stall_s)", ["run.stall_s=3"]),
     ],
 )
 def test_a_row_over_which_replicas_die_costs_that_row_alone(
-    run_job: Run, tmp_path: Path, how: str, rows: int, reason: str
+    run_job: Run, tmp_path: Path, how: str, rows: int, reason: str, settings: list[str]
 ) -> None:
     """A killed process was started again without end, and a hung one for ever waited for."""
     pq.write_table(number_pairs(rows), tmp_path / "pairs.parquet")
     code, printed = run_job(
         *JOB, f"input.path={tmp_path}/pairs.parquet", f"output.path={tmp_path}/judged",
-        f"engine.args.{how}='passage number {rows // 3} '", "run.stall_s=3",
+        f"engine.args.{how}='passage number {rows // 3} '", *settings,
     )  # fmt: skip
     assert code == 0, printed
     judged = pq.read_table(tmp_path / "judged" / "judgments")

@@ -13,11 +13,12 @@ from rank1_batch.errors import Rank1BatchError, ReplicaError
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import interrupt
 from rank1_batch.output.deaths import Attempt, Death, list_deaths, read_attempts, read_deaths
+from rank1_batch.replica.suspects import MOST_DEATHS
 from rank1_batch.settings import RerankConfig, find_stall_s
 from rank1_batch.storage.store import Store
 
-JOB_STALLS = 3
-"""A job ends after this many times `run.stall_s` without a row. A replica that hangs takes one, and is restarted."""
+JOB_STALLS = MOST_DEATHS + 1
+"""A job ends after this many times `run.stall_s` without a row. A row that hangs its engine is set aside before."""
 
 LOOKS = 20
 """Looks at a job within `run.stall_s`, or more."""

@@ -89,20 +89,20 @@ def test_rows_that_are_finished_are_as_good_as_units(tmp_path: Path) -> None:
     job = Job(tmp_path, "run.stall_s=100")
     for finished in range(3):
         job.begin(finished)
-        job.watch.look(250, units=0)
+        job.watch.look(350, units=0)
     assert not job.watch.standstill
-    job.watch.look(250, units=1)
-    job.watch.look(250, units=0)
+    job.watch.look(350, units=1)
+    job.watch.look(350, units=0)
     assert not job.watch.standstill
-    job.watch.look(250, units=0)
+    job.watch.look(350, units=0)
     assert job.watch.standstill
 
 
 def test_a_replica_that_comes_late_gets_its_time(tmp_path: Path) -> None:
     job = Job(tmp_path, "run.stall_s=100", "cluster.wait_s=1000")
-    job.watch.look(1200, units=0)
+    job.watch.look(1300, units=0)
     job.begin(0)
-    job.watch.look(200, units=0)
+    job.watch.look(300, units=0)
     assert not job.watch.standstill
     job.watch.look(100, units=0)
     assert job.watch.standstill
@@ -126,7 +126,7 @@ def test_the_time_in_which_a_replica_starts_again_is_not_that_in_which_it_hangs(
 def test_a_replica_whose_node_is_gone_is_not_at_work(tmp_path: Path) -> None:
     job = Job(tmp_path, "run.stall_s=100", "cluster.wait_s=1000", room=False)
     job.begin(0)
-    job.watch.look(1200, units=0)
+    job.watch.look(1300, units=0)
     assert not job.watch.standstill
     job.watch.look(100, units=0)
     assert job.watch.standstill
