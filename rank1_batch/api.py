@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from rank1_batch.cli.choices import list_choices
 from rank1_batch.columns import UNIT_ID
+from rank1_batch.engines.cross_encoder import resolve_cross_encoder
 from rank1_batch.errors import Rank1BatchError, SettingsError
 from rank1_batch.output.judgments import build_judgments
 from rank1_batch.pairs.layout import find_layout, flatten, read_pairs
@@ -87,7 +88,7 @@ class Reranker:
         if problems:
             raise SettingsError(problems)
         rows = flatten(table, layout, first_row=0)
-        judgments = self._replica.judge(read_pairs(rows), on_judged=_count(on_progress, len(rows)))
+        judgments = self._replica.judge(read_pairs(rows), on_row=_count(on_progress, len(rows)))
         judged = build_judgments(rows, judgments, "", layout.keep).drop_columns([UNIT_ID])
         return cast(Frame, _to_kind_of(pairs, judged))
 
@@ -162,7 +163,7 @@ def _start_replica(config: RerankConfig) -> Replica:
     if _is_started_by_engine():
         sys.exit(NO_GUARD.format(script=sys.argv[0]))
     try:
-        return Replica(config)
+        return Replica(resolve_cross_encoder(config))
     except RuntimeError as error:  # vLLM's, when its own process ended
         if _has_no_guard():
             raise SettingsError([NO_GUARD.format(script=sys.argv[0])]) from None

@@ -32,6 +32,9 @@ VERSIONS_CHOICES = ("warn", "refuse")
 LEAST_THINKING_TOKENS = 1
 DEFAULT_THINKING_TOKENS = 8192
 
+STALL_S, STALL_S_A_TOKEN = 600.0, 0.25
+"""A rate of 4 tokens/s is slower than any sequence that is alone in an engine."""
+
 
 @dataclass
 class ModelConfig:
@@ -64,7 +67,8 @@ class ReaderConfig:
 
     id: str = setting("name of the reader, as the output records it")
     version: int = setting("version of the reader, as the output records it", 1)
-    answers: dict[str, float] = setting("value of an answer: reader.answers.yes=1")
+    answers: dict[str, float] = setting("value of an answer: reader.answers.yes=1", dict)
+    checkpoint: bool = setting("take answers and prompt from the files of the checkpoint", default=False)
     think_end: str | None = setting("text that ends the reasoning; null for models that never reason", None)
     before: str = setting("text between the reasoning and the answer", "")
     relevant_from: float = setting("least value of an answer that means relevant", 1.0)
@@ -98,7 +102,7 @@ class InputConfig:
     columns: dict[str, str] = setting("name of a column in your files: input.columns.query_id=qid", dict)
     keep: list[str] = setting("further columns that pass through to the output", list)
     on_bad_file: str = setting("fail, or skip (leave unreadable files out; exit code 3)", "fail")
-    unit_rows: int | None = setting("pairs in a unit of work; by default chosen by the size of the job", None)
+    unit_rows: int | None = setting("pairs in a unit of work; by default 4 a sequence of an engine, 1024 at most", None)
 
 
 @dataclass
@@ -171,6 +175,10 @@ class RunConfig:
     versions: str = setting("warn, or refuse, where other versions of vLLM or torch judged before", "warn")
     grace_s: float = setting("seconds to finish units in after SIGTERM", 90.0)
     log_every_s: float = setting("seconds between progress lines without a terminal", 30.0)
+    stall_s: float | None = setting(
+        "seconds without a finished row after which a replica is restarted; null: 600, and 0.25 a token of the budget",
+        None,
+    )
 
 
 @dataclass
@@ -205,7 +213,7 @@ def check_config(config: RerankConfig) -> list[str]:
         problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
     if has_instruction(config.prompt.template) and not config.prompt.instruction:
         problems.append("prompt.instruction is needed for pairs without one, because the template has {instruction}")
-    problems += check_reader(build_reader(config.reader))
+    problems += [] if config.reader.checkpoint else check_reader(build_reader(config.reader))
     problems += _check_model(config) + _check_data(config) + _check_cluster(config.cluster)
     return problems + _check_health(config) + _check_run(config.run)
 
@@ -226,6 +234,16 @@ def build_reader(config: ReaderConfig) -> Reader:
     """The core's view of how an answer is read: the best answer first."""
     answers = sorted((Answer(text, value) for text, value in config.answers.items()), key=lambda answer: -answer.value)
     return Reader(tuple(answers), config.think_end, config.before, config.relevant_from)
+
+
+def find_stall_s(config: RerankConfig) -> float:
+    """Seconds without a finished row after which an engine counts as dead.
+
+    By default long enough for a trace of the whole budget at 4 tokens/s, and ten minutes more.
+    """
+    if config.run.stall_s is not None:
+        return config.run.stall_s
+    return STALL_S + STALL_S_A_TOKEN * config.policy.max_thinking_tokens
 
 
 def input_paths(config: InputConfig) -> list[str]:
@@ -342,4 +360,6 @@ def _check_run(run: RunConfig) -> list[str]:
         problems.append(f"run.grace_s is {run.grace_s:g}, but must be at least 0")
     if not 0 < run.log_every_s < math.inf:
         problems.append(f"run.log_every_s is {run.log_every_s:g}, but must be over 0")
+    if run.stall_s is not None and not 0 < run.stall_s < math.inf:
+        problems.append(f"run.stall_s is {run.stall_s:g}, but must be over 0")
     return problems

@@ -1,9 +1,11 @@
 """Builds the engine that the settings name."""
 
+import socket
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rank1_batch.errors import ReplicaError
 from rank1_batch.judging.readers import Reader
 from rank1_batch.judging.records import Engine
 from rank1_batch.settings import SCRIPTED, VLLM, EngineConfig, ModelConfig
@@ -20,9 +22,13 @@ async def build_engine(model: ModelConfig, engine: EngineConfig, reader: Reader)
 
 
 async def _build_scripted(model: ModelConfig, engine: EngineConfig, reader: Reader) -> Engine:
+    """The scripted engine. On a machine whose name holds `no_start_on` it does not start."""
     from rank1_batch.engines.scripted import ScriptedEngine
 
-    return ScriptedEngine(model.max_model_len, **engine.args, answers=len(reader.answers))
+    args = dict(engine.args)
+    if (unfit := args.pop("no_start_on", None)) and unfit in socket.gethostname():
+        raise ReplicaError(f"the scripted engine does not start on {socket.gethostname()}, by its `no_start_on`")
+    return ScriptedEngine(model.max_model_len, **args, answers=len(reader.answers))
 
 
 async def _build_vllm(model: ModelConfig, engine: EngineConfig, reader: Reader) -> Engine:

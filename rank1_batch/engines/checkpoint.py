@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from rank1_batch.errors import SettingsError
+from rank1_batch.engines.causes import blames_settings, list_causes
+from rank1_batch.errors import ReplicaError, SettingsError
 from rank1_batch.settings import ModelConfig
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -46,7 +47,7 @@ def find_folder(model: ModelConfig) -> Path | None:
 def find_commit(model: ModelConfig) -> Commit:
     """The commit that a revision of a model means now, or in this machine's cache where the hub does not answer.
 
-    Raises SettingsError where neither knows it, and for a folder that is not there.
+    Raises SettingsError if the hub does not know it, or the folder is not there, and ReplicaError if the hub is away.
     """
     if model.name.startswith(("/", "~", ".")):
         raise SettingsError([f"model.name: there is no folder {model.name} on this machine, which starts the job"])
@@ -62,7 +63,8 @@ def find_commit(model: ModelConfig) -> Commit:
             return Commit(cached, f"from this machine's cache, as the hub did not say ({reason})")
         problem = f"the hub did not say which commit {model.revision or 'main'} is ({reason})"
         hint = "Give a commit as model.revision, or a folder as model.name."
-        raise SettingsError([f"model.name={model.name}: {problem}. {hint}"]) from error
+        text = f"model.name={model.name}: {problem}. {hint}"
+        raise (SettingsError([text]) if blames_settings(list_causes(error)) else ReplicaError(text)) from error
 
 
 def _ask_hub(model: ModelConfig) -> str:

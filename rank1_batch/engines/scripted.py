@@ -7,6 +7,8 @@ any machine.
 import asyncio
 import hashlib
 import math
+import os
+import signal
 from collections.abc import Sequence
 from statistics import NormalDist
 
@@ -42,7 +44,7 @@ class ScriptedEngine:
     `seconds_per_token` and `seconds_per_row` make it slow. `seconds_per_row` is a mean: the hash of a row chooses
     its time from a log-normal distribution. The share `long_rows` of the rows takes LONG times the mean, like traces
     that reach their budget. A prompt that holds `fail_on` raises RowError. One that holds `die_on` kills the engine
-    for good.
+    for good, `kill_on` the whole process, and `hang_on` gets no answer.
     """
 
     begin_ids: Sequence[int] = ()
@@ -54,6 +56,8 @@ class ScriptedEngine:
         fail_on: str = "",
         die_on: str = "",
         *,
+        kill_on: str = "",
+        hang_on: str = "",
         seconds_per_row: float = 0.0,
         long_rows: float = 0.0,
         answers: int = TWO,
@@ -64,6 +68,7 @@ class ScriptedEngine:
         self._seconds_per_token, self._seconds_per_row, self._long_rows = seconds_per_token, seconds_per_row, long_rows
         self._fail_on, self._die_on = fail_on.encode(), die_on.encode()
         self._answers = answers
+        self._kill_on, self._hang_on = kill_on.encode(), hang_on.encode()
         self._dead = False
 
     def wrap_chat(self, message: str) -> str:
@@ -121,6 +126,10 @@ class ScriptedEngine:
         self._dead = self._dead or bool(self._die_on and self._die_on in data)
         if self._dead:
             raise EngineDiedError("the scripted engine died, because the prompt holds its `die_on` text")
+        if self._kill_on and self._kill_on in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._hang_on and self._hang_on in data:
+            await asyncio.Event().wait()
         if self._fail_on and self._fail_on in data:
             raise RowError("the scripted engine refused this row, because the prompt holds its `fail_on` text")
         return hashlib.blake2b(data, digest_size=16).digest()

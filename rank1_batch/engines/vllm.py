@@ -8,7 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from rank1_batch.errors import EngineDiedError, RowError, SettingsError
+from rank1_batch.engines.causes import explain_start, find_root, watch_output
+from rank1_batch.errors import EngineDiedError, ReplicaError, RowError, SettingsError
 from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
 from rank1_batch.judging.readers import Reader
 from rank1_batch.judging.records import Reasoning
@@ -108,6 +109,8 @@ class VllmEngine:
         except EngineDeadError as error:
             raise EngineDiedError(str(error)) from error
         except (EngineGenerateError, VLLMClientError, ValueError) as error:
+            if self._llm.errored:  # its loop of outputs has ended with an error, which each request in flight gets
+                raise EngineDiedError(f"vLLM's output handler failed: {error.__cause__ or error}") from error
             raise RowError(f"the engine refused this row: {error.__cause__ or error}") from error
         if result is None or result.outputs[0].finish_reason not in ("stop", "length"):
             raise RowError(f"the engine gave up on this row: {result and result.outputs[0].finish_reason}")
@@ -135,25 +138,34 @@ async def build_vllm_engine(
 ) -> VllmEngine:
     """Load a model. `model` and `engine` are arguments of vLLM's AsyncEngineArgs. `env` is set before.
 
-    Raises SettingsError if the model cannot run with these arguments or on this machine.
+    Raises SettingsError if the model cannot run with these arguments, and ReplicaError if this machine cannot run it.
     """
     os.environ.update(env)
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
     name = model["model"]
-    try:
-        args = AsyncEngineArgs(**model, **engine, scheduling_policy="priority", disable_log_stats=True)
-        llm = AsyncLLM.from_engine_args(args)
-    except (OSError, TypeError, ValueError) as error:
-        raise SettingsError([f"{name}: vLLM cannot load it with these settings: {error}"]) from error
-    built = VllmEngine(llm, llm.get_tokenizer(), llm.model_config.max_model_len, reader)
-    try:
-        await built.verdict(built.encode("The first request."))
-    except EngineDiedError as error:
-        hint = "int4 models need AVX-512 on a CPU; see the engine's log"
-        raise SettingsError([f"{name}: the engine died at its first request ({hint})"]) from error
+    with watch_output() as output:
+        try:
+            args = AsyncEngineArgs(**model, **engine, scheduling_policy="priority", disable_log_stats=True)
+            llm = AsyncLLM.from_engine_args(args)
+        except Exception as error:  # vLLM has no class for a failed start: it lets through what its parts raise
+            raise explain_start(name, error, output.read()) from error
+        built = VllmEngine(llm, llm.get_tokenizer(), llm.model_config.max_model_len, reader)
+        try:
+            await built.verdict(built.encode("The first request."))
+        except EngineDiedError as error:
+            raise _explain_first_death(name, output.read()) from error
     return built
+
+
+def _explain_first_death(name: str, printed: str) -> SettingsError | ReplicaError:
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        hint = "int4 models need AVX-512 on a CPU; see the engine's log"
+        return SettingsError([f"{name}: the engine died at its first request ({hint})"])
+    return ReplicaError(f"{name}: the engine died at its first request: {find_root(printed) or 'its log may say why'}")
 
 
 def build_codec(tokenizer: Any) -> Codec:

@@ -23,10 +23,10 @@ LONGEST_TOKEN = 64
 
 
 def render_pair(engine: Engine, pair: Pair, policy: Policy) -> Prompt:
-    """The prompt of a pair. Raises RowError if the query or the passage has no text."""
-    for name in ("query", "passage"):
-        if not (getattr(pair, name) or "").strip():
-            raise RowError(f"the {name} is {'null' if getattr(pair, name) is None else 'empty'}")
+    """The prompt of a pair. Raises RowError if the query has no text, or the passage has neither text nor title."""
+    for name, texts in (("query", (pair.query,)), ("passage", (pair.passage, pair.title))):
+        if not any((text or "").strip() for text in texts):
+            raise RowError(f"the {name} is {'null' if texts[0] is None else 'empty'}")
     passage = combine_title(pair.title, pair.passage or "")
     if not has_instruction(policy.template):
         query = combine_query(pair.query or "", pair.instruction, policy.dataset_prompt)

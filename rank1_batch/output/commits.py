@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,8 @@ import pyarrow.parquet as pq
 
 from rank1_batch.columns import UNIT_ID
 from rank1_batch.errors import BadFileError, StorageError, list_some
-from rank1_batch.output.counts import Counts, add_counts, read_counts
+from rank1_batch.output.counted import Counted, read_counted, write_counted
+from rank1_batch.output.counts import Counts, add_counts, parse_counts, read_counts
 from rank1_batch.output.layout import COUNTS_KEY, GENERATION_KEY, JUDGMENTS_FOLDER, VERSIONS_KEY, judgments_path
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_footers, to_parquet
@@ -84,7 +86,7 @@ class Committed(NamedTuple):
 
 
 def check_committed(store: Store, units: Sequence[Unit]) -> Committed:
-    """What the files of these units hold. Reads their footers.
+    """What the files of these units hold. Reads the footers of those that are not recorded (`record_counted`).
 
     Damaged is a file that cannot be read, that another program wrote, or that holds another unit or number of rows.
     Raises StorageError where a unit has no file.
@@ -93,16 +95,42 @@ def check_committed(store: Store, units: Sequence[Unit]) -> Committed:
     missing = [unit.unit_id for unit in units if judgments_path(unit.unit_id) not in files]
     if missing:
         raise StorageError(f"{store.url}: {len(missing)} units are not committed ({missing[0]}, …): run again")
-    footers = read_footers(store, [files[judgments_path(unit.unit_id)] for unit in units])
-    total, damaged, versions = Counts(), dict[str, str](), dict[str, int]()
-    for unit, footer in zip(units, footers, strict=True):
-        if reason := _find_damage(store, unit, footer):
-            damaged[unit.unit_id] = reason
-        else:
-            total = add_counts(total, read_counts(footer))
-            made_with = _read_versions(footer)
-            versions[made_with] = versions.get(made_with, 0) + 1
+    total, versions = Counts(), Counter[str]()
+    counted, damaged = _count_files(store, units, files)
+    for file in counted:
+        total = add_counts(total, parse_counts(file.counts))
+        versions[file.versions] += 1
     return Committed(total, damaged, versions)
+
+
+def record_counted(store: Store, units: Sequence[Unit]) -> None:
+    """Record what the files of committed units hold, so that their footers need not be read again."""
+    files = {file.path: file for file in list_files(store, JUDGMENTS_FOLDER)}
+    done = [unit for unit in units if judgments_path(unit.unit_id) in files]
+    write_counted(store, _count_files(store, done, files)[0])
+
+
+def _count_files(
+    store: Store, units: Sequence[Unit], files: Mapping[str, FileInfo]
+) -> tuple[list[Counted], dict[str, str]]:
+    """What the files of units hold, and what is wrong with damaged ones, by unit id."""
+    recorded = read_counted(store)
+    found = {unit.unit_id: files[judgments_path(unit.unit_id)] for unit in units}
+    counted = [
+        recorded[name] for name, file in found.items() if name in recorded and recorded[name].identity == file.identity
+    ]
+    known = {file.unit_id for file in counted}
+    fresh = [unit for unit in units if unit.unit_id not in known]
+    damaged: dict[str, str] = {}
+    footers = read_footers(store, [found[unit.unit_id] for unit in fresh])
+    for unit, footer in zip(fresh, footers, strict=True):
+        reason = _find_damage(store, unit, footer)
+        if reason or isinstance(footer, BadFileError):
+            damaged[unit.unit_id] = str(reason)
+        else:
+            texts = footer.metadata[COUNTS_KEY].decode(), _read_versions(footer)
+            counted.append(Counted(unit.unit_id, found[unit.unit_id].identity, *texts))
+    return counted, damaged
 
 
 def count_committed(store: Store, units: Sequence[Unit]) -> Counts:

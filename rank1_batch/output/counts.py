@@ -35,7 +35,12 @@ def add_counts(a: Counts, b: Counts) -> Counts:
 
 def read_counts(footer: pq.FileMetaData) -> Counts:
     """The counts that were put with a unit's judgments."""
-    return Counts(**json.loads(footer.metadata[COUNTS_KEY]))
+    return parse_counts(footer.metadata[COUNTS_KEY])
+
+
+def parse_counts(text: str | bytes) -> Counts:
+    """The counts of a unit from their JSON."""
+    return Counts(**json.loads(text))
 
 
 def count_judgments(judgments: list[Judgment]) -> Counts:

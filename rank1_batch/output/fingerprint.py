@@ -6,22 +6,39 @@ Knows nothing about Ray, and of engines only which checkpoint they load.
 import hashlib
 import re
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from rank1_batch.engines.checkpoint import Commit, find_commit, find_folder, hash_folder
 from rank1_batch.errors import RefusedError
 from rank1_batch.output.claims import Claim, Owner, check_claim, read_claim, write_claim
 from rank1_batch.output.commits import committed_units
-from rank1_batch.output.layout import JOB_PATH
+from rank1_batch.output.layout import JOB_PATH, KEPT_FOLDER
 from rank1_batch.output.lease import LEASE_PATH
-from rank1_batch.settings import VLLM, EngineConfig, PromptConfig, ReaderConfig, RerankConfig, build_reader
+from rank1_batch.settings import SCRIPTED, VLLM, EngineConfig, PromptConfig, ReaderConfig, RerankConfig, build_reader
 from rank1_batch.storage.documents import write_document
-from rank1_batch.storage.store import Store, stat_file
+from rank1_batch.storage.store import Store, list_files, stat_file
 
 RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
 RULES_VERSION = 1
 """Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
+
+DRY_RUN_TAG, UNKNOWN_TAG = "DRY_RUN", "rank1_batch"
+
+
+class Judge(NamedTuple):
+    """The model, its revision, the kind of the engine and the policy of a job."""
+
+    model: str
+    revision: str | None
+    engine: str
+    policy: str
+
+    @property
+    def is_dry_run(self) -> bool:
+        """Whether no model was asked: the engine made its answers up."""
+        return self.engine == SCRIPTED
 
 
 ARGS_WITHOUT_EFFECT = frozenset({
@@ -116,6 +133,24 @@ def name_reader(reader: ReaderConfig) -> dict[str, Any]:
     return {"id": reader.id, "answers": [list(answer) for answer in build_reader(reader).answers]}
 
 
+def find_judge(fingerprint: Claim) -> Judge | None:
+    """The judge of an output, from its `job.json`; None if that does not say."""
+    parts: Any = [fingerprint.get(name) for name in ("model", "engine", "policy")]
+    if not all(parts):
+        return None
+    model, engine, policy = parts
+    return Judge(model["name"], model["revision"], engine["kind"], policy["kind"])
+
+
+def tag_run(judge: Judge | None) -> str:
+    """The last column of a TREC run, as in `rank1-7b@main,vllm,full`. It has no blanks."""
+    if judge is None:
+        return UNKNOWN_TAG
+    model = Path(judge.model).name
+    named = DRY_RUN_TAG if judge.is_dry_run else f"{model}@{judge.revision}" if judge.revision else model
+    return re.sub(r"[^\w.@,-]", "_", f"{named},{judge.engine},{judge.policy}", flags=re.ASCII)
+
+
 def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
     """Raises RefusedError unless the output is empty or holds the same job's work; writes nothing.
 
@@ -126,11 +161,13 @@ def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
 
 
 def is_abandoned(store: Store) -> bool:
-    """Whether a job ended here before it committed anything: its settings and its plan may be replaced.
+    """Whether a job ended here before it judged anything: its settings and its plan may be replaced.
 
     A lease that is still there means that the job was killed. Its replicas may commit units for some seconds more.
     """
-    return read_claim(store, RERANK) is not None and stat_file(store, LEASE_PATH) is None and not committed_units(store)
+    if read_claim(store, RERANK) is None or stat_file(store, LEASE_PATH) is not None:
+        return False
+    return not committed_units(store) and not list_files(store, KEPT_FOLDER)
 
 
 def claim_output(store: Store, fingerprint: Claim) -> None:

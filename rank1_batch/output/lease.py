@@ -172,22 +172,38 @@ def hold_lease(
     where its process is known to be gone), and `tell`s so. Raises RefusedError where it is alive,
     unless `takeover` asks to take its place.
     """
-    lease, other = _new_lease(), _read_other(store, takeover=takeover)
-    # Read first: where a store ignores the condition of a put, it would replace the other run's lease.
-    if other is not None or not create_bytes(store, LEASE_PATH, _to_json(lease)):
-        other = other or _read_other(store, takeover=takeover)
-        if other is not None and not takeover and not _is_gone(other):
-            _wait_for_silence(store, other, tell, timing.expires_s)
-        write_bytes(store, LEASE_PATH, _to_json(lease))
-    held = HeldLease(store, lease, other and other.run_id, timing.renew_s)
+    lease, held = _new_lease(), None
     try:
+        displaced = _take(store, lease, tell, timing.expires_s, takeover=takeover)
+        held = HeldLease(store, lease, displaced, timing.renew_s)
         yield held
     except StorageError:
         raise  # the store is away: the lease runs out by itself
     except BaseException:  # also KeyboardInterrupt: the next run must not wait for this one's lease to expire
-        held.release()
+        _give_back(store, lease) if held is None else held.release()
         raise
     held.release()
+
+
+def _take(store: Store, lease: Lease, tell: Callable[[str], None], expires_s: float, *, takeover: bool) -> str | None:
+    """Put a lease where there is none, or one that is free. Returns the id of the run that held it before."""
+    # Read first: where a store ignores the condition of a put, it would replace the other run's lease.
+    other = _read_other(store, takeover=takeover)
+    if other is None and create_bytes(store, LEASE_PATH, _to_json(lease)):
+        return None
+    other = other or _read_other(store, takeover=takeover)
+    if other is not None and not takeover and not _is_gone(other):
+        _wait_for_silence(store, other, tell, expires_s)
+    write_bytes(store, LEASE_PATH, _to_json(lease))
+    return other and other.run_id
+
+
+def _give_back(store: Store, lease: Lease) -> None:
+    """Delete a lease, if it was put before the run was stopped."""
+    with contextlib.suppress(BadFileError):
+        found = read_lease(store)
+        if found is not None and found.run_id == lease.run_id:
+            delete_file(store, LEASE_PATH)
 
 
 def _read_other(store: Store, *, takeover: bool) -> Lease | None:

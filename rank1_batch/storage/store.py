@@ -101,6 +101,11 @@ def open_store(url: str) -> Store:
     return Store(fs, root, root if isinstance(fs, LocalFileSystem) else url.rstrip("/"))
 
 
+def is_local(store: Store) -> bool:
+    """Whether the files are on a disk of this machine, or one that looks so."""
+    return isinstance(store.fs, LocalFileSystem)
+
+
 def _driver_options(protocol: str) -> dict[str, Any]:
     """Arguments of a protocol's driver."""
     if protocol == "file":

@@ -14,7 +14,7 @@ import pytest
 
 from rank1_batch.engines.build import has_int4_kernels
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
-from rank1_batch.errors import RowError
+from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.pair import judge_given_trace
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.judging.readers import RANK1
@@ -155,6 +155,24 @@ def test_a_passage_too_long_is_cut_and_the_prompt_keeps_its_end(running: Running
 def test_a_prompt_over_the_context_is_this_rows_error(running: Running) -> None:
     with pytest.raises(RowError):
         running.run(running.engine.reason([1] * (CONTEXT + 5), 5))
+
+
+def test_where_vllms_output_handler_fails_the_engine_is_dead_and_no_row_gets_an_error(
+    plain_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All requests in flight get the handler's error, and later ones would get no answer."""
+    running = Running(plain_model, "float32")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("an output that cannot be read")
+
+    try:
+        assert running.judge([Pair("red", "stone")])[0].error is None
+        monkeypatch.setattr(running.engine._llm.output_processor, "process_outputs", fail)
+        with pytest.raises(EngineDiedError, match="an output that cannot be read"):
+            running.judge([Pair("red", "river"), Pair("red", "stone")])
+    finally:
+        running.run(running.engine.close())
 
 
 def test_equal_pairs_are_asked_once(running: Running, pairs: list[Pair]) -> None:

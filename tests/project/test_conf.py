@@ -17,6 +17,8 @@ PATHS = ("input.path=pairs", "output.path=judged")
 NEEDED = {
     ("model", "custom"): ("model.name=some/checkpoint",),
     ("model", "umbrela"): ("model.name=some/chat-model",),
+    ("model", "st"): ("model.name=some/cross-encoder",),
+    ("reader", "st"): ("policy=no_think",),
     ("reader", "yes_no"): ("policy=no_think",),
     ("reader", "one_zero"): ("policy=no_think",),
     ("model", "demo"): ("policy.max_thinking_tokens=64",),

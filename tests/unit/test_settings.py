@@ -14,6 +14,7 @@ from rank1_batch.settings import (
     RerankConfig,
     build_policy,
     check_config,
+    find_stall_s,
     input_paths,
     lies_inside,
 )
@@ -24,7 +25,7 @@ def good_config() -> RerankConfig:
     config.model.name, config.model.max_model_len = "jhu-clsp/rank1-7b", 16384
     config.prompt.id, config.prompt.template = "plain", RANK1_TEMPLATE
     config.input.path, config.output.path = "s3://bucket/pairs", "s3://bucket/judged"
-    config.reader = ReaderConfig("rank1", 1, {" true": 1.0, " false": 0.0}, "</think>")
+    config.reader = ReaderConfig("rank1", 1, {" true": 1.0, " false": 0.0}, think_end="</think>")
     return config
 
 
@@ -32,6 +33,12 @@ def changed(config: RerankConfig, key: str, value: Any) -> RerankConfig:
     group, _, name = key.partition(".")
     setattr(getattr(config, group), name, value)
     return config
+
+
+def test_an_engine_is_waited_for_longer_the_longer_a_trace_may_be() -> None:
+    config = good_config()
+    assert find_stall_s(config) == 600 + 8192 / 4
+    assert find_stall_s(changed(config, "run.stall_s", 5.0)) == 5.0
 
 
 def test_good_settings_have_no_problems() -> None:
@@ -58,6 +65,7 @@ def test_good_settings_have_no_problems() -> None:
         ("model.name", " ", "model.name is empty: give a Hugging Face id or a folder"),
         ("run.grace_s", -1.0, "run.grace_s is -1, but must be at least 0"),
         ("run.log_every_s", 0.0, "run.log_every_s is 0, but must be over 0"),
+        ("run.stall_s", 0.0, "run.stall_s is 0, but must be over 0"),
         ("policy.max_thinking_tokens", 0, "policy.max_thinking_tokens is 0"),
         ("policy.max_thinking_tokens", 16384, "less than model.max_model_len (16384)"),
         ("input.path", 3, "input.path must be a path or a list of paths"),

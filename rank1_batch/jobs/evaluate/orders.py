@@ -7,10 +7,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.collection.lines import BrokenLines
-from rank1_batch.collection.runs import read_run
+from rank1_batch.collection.runs import STRICT_PARSERS, read_run
 from rank1_batch.collection.sources import RunFormat, check_paths, find_file_sources, find_run_format
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, LABEL, QUERY_ID, RANK, SCORE
 from rank1_batch.errors import SettingsError
+from rank1_batch.measuring.agreement import Labelled
 from rank1_batch.output.layout import JOB_PATH, judgments_path
 from rank1_batch.output.ranking import RANKING_FOLDER, is_ranked
 from rank1_batch.output.success import find_finished_units
@@ -58,21 +59,23 @@ def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Rankin
     return ranking
 
 
-def read_labels(output: Store) -> Iterator[tuple[str, str, bool | None]]:
-    """query_id, doc_id and label of every judged row of a job's output. The label is None if the row failed."""
+def read_labels(output: Store) -> Iterator[Labelled]:
+    """Every judged row of a job's output."""
     paths = [judgments_path(unit.unit_id) for unit in find_finished_units(output).units]
-    for table in read_tables(output, paths, [QUERY_ID, DOC_ID, LABEL]):
-        yield from zip(*(table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL)), strict=True)
+    columns = [QUERY_ID, DOC_ID, LABEL, SCORE]
+    for table in read_tables(output, paths, columns):
+        yield from map(Labelled, *(table[name].to_pylist() for name in columns))
 
 
 def order_candidates(rows: pa.Table, rank: str, score: str) -> Lists:
     """The doc_ids of each query: by rank if there is one, then by score, as trec_eval orders them.
 
-    trec_eval reads scores as 32-bit floats, and breaks ties by doc_id in descending order. A repeated
-    doc_id keeps its best place.
+    trec_eval compares scores as 64-bit floats since 2023 (commit dc0c991, released in version 10.0; version
+    9.0.8 has 32-bit floats), and breaks ties by doc_id in descending order. A repeated doc_id keeps its
+    best place.
     """
     keys = [QUERY_ID, RANK, SCORE, DOC_ID]
-    found = pa.table([rows[QUERY_ID], rows[rank], pc.cast(rows[score], pa.float32(), safe=False), rows[DOC_ID]], keys)
+    found = pa.table([rows[name] for name in (QUERY_ID, rank, score, DOC_ID)], keys)
     directions = zip(keys, ("ascending", "ascending", "descending", "descending"), strict=True)
     places = pc.sort_indices(found, sort_keys=list(directions))
     order: dict[str, dict[str, None]] = {}
@@ -86,7 +89,7 @@ def _read_files(setting: str, value: Any, form: RunFormat) -> Iterator[pa.Record
     broken = BrokenLines()
     for source in find_file_sources(setting, value):
         found = _find_form(setting, source.file.path, form)
-        for batch in read_run([source], found, OWN_RANK, broken):
+        for batch in read_run([source], found, OWN_RANK, broken, STRICT_PARSERS):
             ranks = pa.nulls(len(batch), pa.int64()) if found is RunFormat.TREC else batch.column(RANK)
             columns = [batch.column(QUERY_ID), batch.column(DOC_ID), ranks, batch.column(SCORE)]
             yield pa.record_batch(columns, schema=ORDER_SCHEMA)

@@ -34,10 +34,11 @@ from rank1_batch.output.generations import (
     write_generations,
 )
 from rank1_batch.output.judgments import read_judgments
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
-from rank1_batch.output.plan import read_first_stages, read_plan
+from rank1_batch.output.plan import read_first_stages, read_inputs, read_plan
 from rank1_batch.output.summary import read_summary
-from rank1_batch.pairs.inputs import check_planned_files, open_input
+from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
 from rank1_batch.storage.store import Store, delete_file, open_store
@@ -59,12 +60,13 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
             tell(console, difference)
         pending = {unit.unit_id for unit in work.pending}
         before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending | work.unread])
-        with hold_cluster(work, config, console):
+        with hold_cluster(work, config, console), record_run(output, lease.run_id) as run:
             _begin(work, redo, config)
             judged = judge(work, config, console, before, lease) if work.pending else Judged()
             outcome = finish(work, judged, config, lease)
             # After the ranking: a redo that was killed before is finished by the same command.
             _end(output)
+            run.exit_code = outcome.exit_code
             return outcome
 
 
@@ -78,14 +80,14 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     committed.check(output)  # a damaged file is named before any is read
     columns = list_columns(config.where, _read_schema(output, units[0])) or [ROW]
     source, files = open_input(config.input)
-    check_planned_files(source, files, units)
+    now = match_planned_files(source, files, units, read_inputs(output))
     commit = find_model_commit(config, read_claim(output, RERANK))
     fingerprint = build_fingerprint(config, commit.sha if commit else None)
     _check_settings(output, fingerprint)
     redo = Redo(_find_generation(output, config), config.where)
     with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
         counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
-    pending = [unit for unit, count in zip(units, counts, strict=True) if count]
+    pending = find_now([unit for unit, count in zip(units, counts, strict=True) if count], now)
     first_stages, plan_s = read_first_stages(output), time.monotonic() - start
     plan = judged.planned
     work = Work(source.url, output, plan, plan, pending, judged.bad_files, first_stages, plan_s, redo=redo)

@@ -1,19 +1,21 @@
 """How far a job is, from its output alone: no cluster is asked, and none need be there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.commits import check_committed
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.deaths import count_deaths
+from rank1_batch.output.deaths import read_attempts, read_deaths
+from rank1_batch.output.kept import count_kept
+from rank1_batch.output.last_run import LastRun, read_last_run
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.success import is_finished
 from rank1_batch.pairs.units import Unit
-from rank1_batch.storage.store import FileInfo, list_files, open_store
+from rank1_batch.storage.store import FileInfo, Store, list_files, open_store
 
 RATE_WINDOW_S = 900.0
 """The rate is that of the commits of the last quarter of an hour before the last one."""
@@ -22,8 +24,9 @@ RATE_WINDOW_S = 900.0
 class Status(NamedTuple):
     """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
 
-    `counts` are those of the committed units, `deaths` the engines that died over units,
-    `damaged` what is wrong with files of judgments.
+    `counts` are those of the committed units, `deaths` the replicas that died. `damaged` says what is wrong
+    with files of judgments. `units_begun` and `rows_begun` are under way in the replicas of the run that is active.
+    `rows_kept` counts finished rows of units that are not committed yet.
     """
 
     url: str
@@ -38,6 +41,10 @@ class Status(NamedTuple):
     lease: Lease | None
     finished: bool
     damaged: list[str]
+    units_begun: int
+    rows_begun: int
+    rows_kept: int
+    last_run: LastRun | None
 
 
 def read_status(url: str) -> Status:
@@ -52,6 +59,8 @@ def read_status(url: str) -> Status:
     counts, damaged, _ = check_committed(store, done)
     rows = sum(unit.pairs for unit in units)
     rate, last = measure_rate(done, commits)
+    lease = read_lease(store)
+    begun = _count_begun(store, lease.run_id, {unit.unit_id for unit in done}) if lease else {}
     return Status(
         url=store.url,
         units=len(units),
@@ -61,11 +70,21 @@ def read_status(url: str) -> Status:
         rows_per_s=rate,
         eta_s=(rows - counts.rows) / rate if rate else None,
         last_commit_s=None if last is None else max(0.0, time.time() - last),
-        deaths=sum(count_deaths(store).values()),
-        lease=read_lease(store),
+        deaths=len(read_deaths(store)),
+        lease=lease,
         finished=is_finished(store, units) and len(done) == len(units) and not damaged,
         damaged=list(damaged.values()),
+        units_begun=len(begun),
+        rows_begun=sum(begun.values()),
+        rows_kept=count_kept(store),
+        last_run=read_last_run(store),
     )
+
+
+def _count_begun(store: Store, run_id: str, done: Container[str]) -> dict[str, int]:
+    """Rows that the replicas of a run have begun, by unit, without committed units."""
+    begun = [item for attempt in read_attempts(store, run_id) for item in attempt.rows.items()]
+    return {unit_id: sum(stop - start for start, stop in runs) for unit_id, runs in begun if unit_id not in done}
 
 
 def measure_rate(units: Sequence[Unit], commits: Sequence[FileInfo]) -> tuple[float | None, float | None]:

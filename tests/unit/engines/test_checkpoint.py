@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import try_to_load_from_cache
 
 from rank1_batch.engines.checkpoint import REMEMBERED_BYTES, find_commit, hash_folder
-from rank1_batch.errors import SettingsError
+from rank1_batch.errors import ReplicaError, SettingsError
 from rank1_batch.settings import ModelConfig
 
 MAIN, BRANCH, CACHED = "a" * 40, "b" * 40, "c" * 40
@@ -95,12 +95,13 @@ def test_where_the_hub_does_not_answer_the_snapshot_of_this_machine_counts(
     assert commit.source.startswith("from this machine's cache, as the hub did not say (")
 
 
-@pytest.mark.parametrize("name", ["some/model", "no such name!"])
+@pytest.mark.parametrize(("name", "kind"), [("some/model", ReplicaError), ("no such name!", SettingsError)])
 def test_where_nobody_knows_the_commit_it_says_what_to_do(
-    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    cache: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: type[Exception]
 ) -> None:
+    """A hub that is away is no fault of the settings: the same command may work later."""
     use_hub(NOBODY, monkeypatch)
-    with pytest.raises(SettingsError, match=rf"model\.name={name}: the hub did not say .*Give a commit"):
+    with pytest.raises(kind, match=rf"model\.name={name}: the hub did not say .*Give a commit"):
         find_commit(model(name))
 
 

@@ -74,6 +74,18 @@ def test_once_dead_it_answers_no_more() -> None:
             asyncio.run(engine.verdict(engine.encode(text)))
 
 
+def test_one_row_hangs_and_others_do_not() -> None:
+    engine = ScriptedEngine(4096, hang_on="endless")
+
+    async def run() -> None:
+        hanging = asyncio.create_task(engine.verdict(engine.encode("an endless row")))
+        await engine.verdict(engine.encode("another row"))
+        assert not hanging.done()
+        hanging.cancel()
+
+    asyncio.run(run())
+
+
 def test_it_counts_the_tokens_that_it_was_sent_in_both_passes() -> None:
     async def run() -> int:
         engine = ScriptedEngine(4096)

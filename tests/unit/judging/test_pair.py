@@ -95,12 +95,24 @@ def test_the_label_is_the_likelier_word_and_agrees_with_the_score(verdict: Verdi
         (Pair("", "p"), "the query is empty"),
         (Pair("q", " \n\t"), "the passage is empty"),
         (Pair(None, None, "title", "instruction"), "the query is null"),
+        (Pair("q", " ", " \t"), "the passage is empty"),
+        (Pair("q", None, ""), "the passage is null"),
     ],
 )
 def test_a_pair_without_text_becomes_an_error_that_says_what_is_missing(pair: Pair, error: str) -> None:
     engine = RecordingEngine()
     assert judge(engine, pair) == failed_judgment(error)
     assert (engine.reason_asked, engine.verdict_asked) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_a_title_without_text_is_a_passage(text: str | None) -> None:
+    """The reference builds `f"{title} {text}"` (orionw/rank1 @30585c2, rank1.py line 270), and keeps the blank."""
+    engine = RecordingEngine()
+    assert judge(engine, Pair("q", text, "Only a title"), NO_THINK).error is None
+    [asked] = engine.verdict_asked
+    start = engine.encode(plain_prompt("q", "Only a title "))
+    assert asked[: len(start)] == start
 
 
 def test_a_failed_judgment_has_no_score_no_label_and_no_verdict() -> None:

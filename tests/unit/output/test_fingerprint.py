@@ -7,10 +7,13 @@ import pytest
 from rank1_batch.errors import RefusedError
 from rank1_batch.output.claims import list_differences
 from rank1_batch.output.fingerprint import (
+    Judge,
     build_fingerprint,
     check_output,
     claim_output,
+    find_judge,
     find_model_commit,
+    tag_run,
 )
 from rank1_batch.settings import RerankConfig, load_config
 from rank1_batch.storage.store import Store, open_store
@@ -113,3 +116,33 @@ def test_a_branch_stands_for_one_commit_as_long_as_a_job_takes() -> None:
 def test_a_local_model_has_no_commit(tmp_path: Path) -> None:
     config = load_config(["input.path=in", "output.path=out", "model=custom", f"model.name={tmp_path}"])
     assert find_model_commit(config, None) is None
+
+
+PLACES = ["input.path=in", "output.path=out"]
+
+
+def test_a_job_names_its_model_revision_engine_and_policy() -> None:
+    config = load_config(["model=rank1_7b_awq", "model.revision=0123abc", "policy=no_think", *PLACES])
+    judge = find_judge(build_fingerprint(config))
+    assert judge == Judge("jhu-clsp/rank1-7b-awq", "0123abc", "vllm", "no_think")
+    assert not judge.is_dry_run
+    assert tag_run(judge) == "rank1-7b-awq@0123abc,vllm,no_think"
+
+
+def test_the_tag_of_a_dry_run_says_so_in_its_first_letters() -> None:
+    judge = find_judge(build_fingerprint(load_config(["model=rank1_7b", "engine=scripted", *PLACES])))
+    assert judge is not None
+    assert judge.is_dry_run
+    assert tag_run(judge) == "DRY_RUN,scripted,full"
+
+
+@pytest.mark.parametrize("name", ["my model", "модель", "a#b\tc"])
+def test_a_tag_is_one_field_whatever_the_folder_of_the_model_is_called(name: str) -> None:
+    tag = tag_run(Judge(name, None, "vllm", "full"))
+    assert tag.isascii()
+    assert tag.split() == [tag]
+
+
+def test_an_output_that_does_not_say_who_judged_has_the_packages_name() -> None:
+    assert find_judge({}) is None
+    assert tag_run(None) == "rank1_batch"

@@ -197,3 +197,21 @@ def test_a_second_run_is_refused_also_where_the_store_ignores_the_condition_of_a
         with pytest.raises(RefusedError, match="another run is at work"), hold(store):
             pass
         assert find_holder(store) == first.run_id
+
+
+class Interrupting(MemoryFileSystem):
+    """A store at which the user presses Ctrl-C right after the lease is put."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        super().pipe_file(path, value)
+        raise KeyboardInterrupt
+
+
+def test_a_lease_is_given_back_also_where_its_run_is_stopped_while_it_takes_it() -> None:
+    store = Store(Interrupting(), "/judged", "memory://judged")
+    with pytest.raises(KeyboardInterrupt), hold(store):
+        pass
+    assert read_lease(store) is None

@@ -1,5 +1,6 @@
 """What a judged output must be for labels to be made of it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,18 @@ import pytest
 
 from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
-from rank1_batch.jobs.export.rows import check_job, open_judgments, open_texts, read_grades, read_judged
+from rank1_batch.jobs.export.rows import (
+    check_job,
+    describe_judging,
+    open_judgments,
+    open_texts,
+    read_grades,
+    read_judged,
+)
 from rank1_batch.jobs.export.settings import ExportConfig, check_export
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.output.counts import Counts
+from rank1_batch.output.layout import SUCCESS_PATH
 from rank1_batch.output.summary import Summary, write_summary
 from rank1_batch.storage.store import open_store
 from tests.support.scripted import judge_here
@@ -39,6 +48,20 @@ def judged(tmp_path: Path) -> Path:
         pq.write_table(tiny_pairs(60, seed=shard), tmp_path / "pairs" / f"{shard}.parquet")
     judge_here(f"input.path={tmp_path}/pairs", f"output.path={tmp_path}/judged", "input.unit_rows=25")
     return tmp_path
+
+
+def test_made_up_answers_are_refused_unless_they_are_asked_for(judged: Path) -> None:
+    fingerprint = open_judgments(f"{judged}/judged").fingerprint
+    assert problems_of(fingerprint, "format=qrels")[0].startswith("output.path: this is a dry run (engine=scripted)")
+    check_job(load("format=qrels", "labels.allow_scripted=true"), fingerprint)
+
+
+def test_the_end_of_the_judging_and_its_versions_are_known(judged: Path) -> None:
+    store = open_store(f"{judged}/judged")
+    os.utime(judged / "judged" / SUCCESS_PATH, (1_700_000_000, 1_700_000_000))  # 2023-11-14 22:13:20 UTC
+    write_summary(store, Summary(Counts(rows=120), versions={"vllm": "0.32.0"}))
+    told = describe_judging(open_judgments(store.url))
+    assert told == {"judged_on": "2023-11-14", "judged_by_versions": {"vllm": "0.32.0"}}
 
 
 def test_texts_stand_beside_their_judgments(judged: Path) -> None:
