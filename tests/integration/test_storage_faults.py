@@ -29,7 +29,7 @@ from rank1_batch.storage.store import (
     write_bytes,
 )
 from tests.support.paths import ROOT
-from tests.support.seaweed import wait_for
+from tests.support.seaweed import free_port, wait_for
 from tests.support.tiny_model import tiny_pairs
 
 ROWS = 400
@@ -106,6 +106,20 @@ def test_a_request_that_is_never_answered_is_sent_again(proxy: Proxy, bucket: st
     proxy.faults = Faults(share=0)
     reading.join(60)
     assert found == [b"content"]
+
+
+@pytest.mark.usefixtures("short_patience")
+def test_a_job_whose_store_is_not_there_ends_within_seconds_and_names_the_address(
+    settings: list[str], run_job: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    code, printed = run_job(*settings)
+    assert code == 2, printed
+    assert f"does not answer (could not connect to {address}), trying for" in printed
+    assert "error: input.path: s3://" in printed
+    assert "Traceback" not in printed
+    assert "stamina" not in printed
 
 
 def test_a_job_ends_green_where_requests_fail_and_the_store_is_away_for_a_while(
