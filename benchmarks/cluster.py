@@ -42,7 +42,7 @@ def measure(folder: Path, replicas: int) -> str:
     write_pairs(folder / "pairs", rows, lambda row: f"passage number {row}")
     usage, summary = judge(folder, replicas)
     worked = summary["this_run"]["replicas"].values()
-    seconds = max(at(one["to"]) for one in worked) - mean(at(one["from"]) for one in worked)
+    seconds = max(at(one["ended_at"]) for one in worked) - mean(at(one["began_at"]) for one in worked)
     least = schedule(rows, slots)
     return (
         f"| {replicas} | {len(worked)} | {rows} | {least:.0f} | {seconds:.0f} | {seconds / least:.2f} "

@@ -125,10 +125,11 @@ def run_raw(folder: Path) -> dict[str, Any]:
     """Both requests of every row on an AsyncLLM, all rows enqueued at once."""
     from rank1_batch.engines.vllm import build_vllm_engine
     from rank1_batch.judging.closing import close_reasoning
+    from rank1_batch.judging.readers import RANK1
 
     async def run() -> dict[str, Any]:
         model = {"model": str(folder / "model"), "dtype": "float32", "max_model_len": CONTEXT}
-        engine = await build_vllm_engine(model, dict(ENGINE), ENV)
+        engine = await build_vllm_engine(model, dict(ENGINE), ENV, RANK1)
         prompts = [engine.encode(prompt) for prompt in read_prompts(folder)]
 
         async def judge(prompt: list[int]) -> int:

@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import Finish, Pair, Policy, PolicyKind
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.settings import load_config
@@ -163,7 +164,7 @@ async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
     think_end, true = AutoTokenizer.from_pretrained(demo).encode("</think> true", add_special_tokens=False)
     core = AnsweringCore((think_end, true))
     EngineCoreClient.make_async_mp_client = lambda **_: core  # type: ignore[method-assign] # a core without a model
-    engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {})
+    engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {}, RANK1)
     await way(engine, pairs, 0)  # the first requests also import and build things
     gc.collect()
     gc.freeze()  # as a replica's process does

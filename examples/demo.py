@@ -1,4 +1,4 @@
-"""A first look: the job on eight queries of NovelEval, then two of them in their new order (make demo)."""
+"""A first look: the job on eight queries of NovelEval, two of them in their new order, and a report (make demo)."""
 
 import sys
 from collections.abc import Sequence
@@ -12,10 +12,12 @@ from rich.table import Table
 from rank1_batch.cli.command import end
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, LABEL, PASSAGE, QUERY, QUERY_ID, SCORE, TRACE
 from rank1_batch.engines.build import has_int4_kernels
-from rank1_batch.jobs.evaluate.comparison import Comparison
 from rank1_batch.jobs.evaluate.job import run_evaluation
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, MeasuredConfig
+from rank1_batch.jobs.report.command import main as report_main
+from rank1_batch.jobs.report.settings import LEAVE_OUT
 from rank1_batch.jobs.rerank.command import main as rerank_main
+from rank1_batch.measuring.comparison import Comparison
 
 PAIRS, QRELS, OUTPUT = "examples/noveleval/pairs", "examples/noveleval/qrels.txt", "demo_output"
 
@@ -37,8 +39,9 @@ usage: python examples/demo.py [--help] [SETTING=VALUE ...]
        make demo ARGS='SETTING=VALUE ...'
 
 Judges the 160 pairs of eight NovelEval queries with a toy model on this machine's CPU,
-and shows two of the queries in their new order. It runs python -m jobs.rerank with
-settings for a small machine. Settings that you add win over them.
+and shows two of the queries in their new order. At the end it writes a report that
+opens in a browser. It runs python -m jobs.rerank with settings for a small machine.
+Settings that you add win over them.
 
 All 21 queries, 420 pairs:
   make demo ARGS='input.path={PAIRS} output.path={OUTPUT}_all'
@@ -57,6 +60,7 @@ def main(argv: Sequence[str]) -> int:
     exit_code = rerank_main(settings)
     if exit_code == 0:
         show_results(console, settings)
+        exit_code = write_report(console, settings)
     return exit_code
 
 
@@ -82,6 +86,14 @@ def show_results(console: Console, settings: Sequence[str]) -> None:
     config = EvaluateConfig(qrels=QRELS, output=output, measures=[MEASURE], missing_queries="leave_out")
     console.print("\n" + describe_quality(run_evaluation(config).comparisons[MEASURE]), soft_wrap=True)
     console.print(f"Results: {values['output.path']}/ (judgments, ranking, run.trec.gz, summary.json)", markup=False)
+
+
+def write_report(console: Console, settings: Sequence[str]) -> int:
+    """A report of the output, beside it; the exit code."""
+    output = dict(setting.split("=", 1) for setting in settings)["output.path"]
+    console.print("\nA report of all queries, with the reasoning of every row:")
+    places = (f"output.path={output}", f"report.path={output}_report")
+    return report_main([*places, f"qrels={QRELS}", f"missing_queries={LEAVE_OUT}"])
 
 
 def describe_quality(found: Comparison) -> str:

@@ -25,6 +25,7 @@ JOBS = {
     "status": "show how far a rerank job is",
     "redo": "judge chosen rows of a finished output again",
     "evaluate": "measure an order against people's grades",
+    "report": "write a report that opens in a browser",
     "export": "turn judgments into training data",
     "golden": "pick pairs with known scores, to check replicas with",
 }

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from rank1_batch.cli.choices import list_choices
 from rank1_batch.columns import UNIT_ID
+from rank1_batch.engines.cross_encoder import resolve_cross_encoder
 from rank1_batch.errors import SettingsError
 from rank1_batch.output.judgments import build_judgments
 from rank1_batch.pairs.layout import find_layout, flatten, read_pairs
@@ -27,7 +28,7 @@ class Reranker:
         choice = [f"model={model}"] if known else ["model=custom", f"model.name={model}"]
         # A table has no paths, which the settings of a job require.
         self._config = load_config([*choice, "input.path=table", "output.path=table_judged", *overrides])
-        self._replica = Replica(self._config)
+        self._replica = Replica(resolve_cross_encoder(self._config))
 
     def rerank(self, pairs: pa.Table) -> pa.Table:
         """A judgment for each pair, in the order of `pairs`.

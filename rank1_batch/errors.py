@@ -2,11 +2,12 @@
 
 Rank1BatchError
 ├── SettingsError        the settings cannot work; lists all problems at once        exit code 2
-│   └── AccessError      permission denied or path not found; during a run it counts as a failure of the store
+│   ├── AccessError      permission denied or path not found; during a run it counts as a failure of the store
+│   └── NodeError        a node has other versions, or does not see the input, the output or the model
 ├── BadFileError         an input file cannot be read in its format                  exit code 2
 ├── RefusedError         the output belongs to a run with other settings or input    exit code 6
 ├── StorageError         the store did not answer; the same command may work later   exit code 5
-├── ReplicaError         replicas keep dying; the same command may work later        exit code 5
+├── ReplicaError         replicas keep dying or hang; the same command may work later     exit code 5
 ├── InterruptedJobError  stopped (SIGTERM) before the end; run the same command to resume          exit code 130
 ├── ErrorRateError       more rows failed than `output.max_error_rate` allows        exit code 4
 ├── GoldenError          a replica failed the golden-set check                       exit code 8
@@ -15,6 +16,8 @@ Rank1BatchError
 """
 
 from collections.abc import Sequence
+
+LINES_SHOWN = 10
 
 
 class Rank1BatchError(Exception):
@@ -40,6 +43,10 @@ class AccessError(SettingsError):
     """The store denied permission, or has no such file, folder or bucket."""
 
 
+class NodeError(SettingsError):
+    """A node cannot take part: other versions, or it does not see the input, the output or the model's folder."""
+
+
 class BadFileError(Rank1BatchError):
     """An input file cannot be read, or has changed since it was planned."""
 
@@ -59,7 +66,7 @@ class StorageError(Rank1BatchError):
 
 
 class ReplicaError(Rank1BatchError):
-    """Replicas could not be started, or kept dying without a unit as the cause."""
+    """Replicas could not be started, kept dying without a unit as the cause, or judged nothing for too long."""
 
     exit_code = 5
 
@@ -88,3 +95,9 @@ class EngineDiedError(Rank1BatchError):
 
 class RowError(Rank1BatchError):
     """The row cannot be judged, now or later, on any engine."""
+
+
+def list_some(lines: Sequence[str]) -> list[str]:
+    """The first ten lines of a message's list, and how many more there are."""
+    more = len(lines) - LINES_SHOWN
+    return [*lines[:LINES_SHOWN], *([f"and {more} more"] if more > 0 else [])]

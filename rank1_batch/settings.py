@@ -13,7 +13,8 @@ from typing import Any
 
 from rank1_batch.cli.fields import setting
 from rank1_batch.columns import OPTIONAL, REQUIRED, RESERVED
-from rank1_batch.judging.prompts import QUERY_SLOT, check_template
+from rank1_batch.judging.prompts import QUERY_SLOT, check_template, has_instruction
+from rank1_batch.judging.readers import Answer, Reader, check_reader
 from rank1_batch.judging.records import Policy, PolicyKind
 
 VLLM, SCRIPTED = ENGINE_KINDS = ("vllm", "scripted")
@@ -21,8 +22,18 @@ VLLM, SCRIPTED = ENGINE_KINDS = ("vllm", "scripted")
 
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 
+SECRET_ARG = re.compile(r"(^|_)((hf|access|auth)_token|api_key|secret|password)$")
+
+SECRET_ARGS, OTHER_SECRET = {"hf_token": "the variable HF_TOKEN"}, "a variable of the environment"
+"""What to set in place of an argument that holds a secret."""
+
+VERSIONS_CHOICES = ("warn", "refuse")
+
 LEAST_THINKING_TOKENS = 1
 DEFAULT_THINKING_TOKENS = 8192
+
+STALL_S, STALL_S_A_TOKEN = 600.0, 0.25
+"""A rate of 4 tokens/s is slower than any sequence that is alone in an engine."""
 
 
 @dataclass
@@ -51,13 +62,28 @@ class EngineConfig:
 
 
 @dataclass
+class ReaderConfig:
+    """How the answer of a model is read. `answers` maps each answer, which must be one token, to its value."""
+
+    id: str = setting("name of the reader, as the output records it")
+    version: int = setting("version of the reader, as the output records it", 1)
+    answers: dict[str, float] = setting("value of an answer: reader.answers.yes=1", dict)
+    checkpoint: bool = setting("take answers and prompt from the files of the checkpoint", default=False)
+    think_end: str | None = setting("text that ends the reasoning; null for models that never reason", None)
+    before: str = setting("text between the reasoning and the answer", "")
+    relevant_from: float = setting("least value of an answer that means relevant", 1.0)
+
+
+@dataclass
 class PromptConfig:
     """A prompt with a name: `template` has `{query}` and `{passage}`, `dataset_prompt` the query's slot."""
 
     id: str = setting("name of the prompt, as the output records it")
     version: int = setting("version of the prompt, as the output records it", 1)
-    template: str = setting("the prompt, with {query} and {passage} in it")
+    template: str = setting("the prompt, with {query}, {passage} and perhaps {instruction}")
     dataset_prompt: str | None = setting("how a data set puts its queries, with FILL_QUERY_HERE in it", None)
+    instruction: str | None = setting("text for {instruction} where a pair has none", None)
+    chat: bool = setting("send the prompt through the model's chat template", default=False)
 
 
 @dataclass
@@ -76,7 +102,7 @@ class InputConfig:
     columns: dict[str, str] = setting("name of a column in your files: input.columns.query_id=qid", dict)
     keep: list[str] = setting("further columns that pass through to the output", list)
     on_bad_file: str = setting("fail, or skip (leave unreadable files out; exit code 3)", "fail")
-    unit_rows: int | None = setting("pairs in a unit of work; by default chosen by the size of the job", None)
+    unit_rows: int | None = setting("pairs in a unit of work; by default 4 a sequence of an engine, 1024 at most", None)
 
 
 @dataclass
@@ -145,8 +171,14 @@ class RunConfig:
 
     fresh: bool = setting("refuse an output that is not empty", default=False)
     takeover: bool = setting("replace another run that works on this output", default=False)
+    repair: bool = setting("delete damaged files of judgments, and judge their rows again", default=False)
+    versions: str = setting("warn, or refuse, where other versions of vLLM or torch judged before", "warn")
     grace_s: float = setting("seconds to finish units in after SIGTERM", 90.0)
     log_every_s: float = setting("seconds between progress lines without a terminal", 30.0)
+    stall_s: float | None = setting(
+        "seconds without a finished row after which a replica is restarted; null: 600, and 0.25 a token of the budget",
+        None,
+    )
 
 
 @dataclass
@@ -155,6 +187,7 @@ class RerankConfig:
 
     model: ModelConfig = setting("the checkpoint", ModelConfig)
     engine: EngineConfig = setting("what runs the checkpoint", EngineConfig)
+    reader: ReaderConfig = setting("how the answer of the model is read", ReaderConfig)
     prompt: PromptConfig = setting("the words that the model reads", PromptConfig)
     policy: PolicyConfig = setting("whether and how long the model reasons", PolicyConfig)
     input: InputConfig = setting("the pairs", InputConfig)
@@ -178,6 +211,9 @@ def check_config(config: RerankConfig) -> list[str]:
     slot = config.prompt.dataset_prompt
     if slot is not None and QUERY_SLOT not in slot:
         problems.append(f"prompt.dataset_prompt must hold {QUERY_SLOT} where the query goes")
+    if has_instruction(config.prompt.template) and not config.prompt.instruction:
+        problems.append("prompt.instruction is needed for pairs without one, because the template has {instruction}")
+    problems += [] if config.reader.checkpoint else check_reader(build_reader(config.reader))
     problems += _check_model(config) + _check_data(config) + _check_cluster(config.cluster)
     return problems + _check_health(config) + _check_run(config.run)
 
@@ -189,7 +225,25 @@ def build_policy(config: RerankConfig) -> Policy:
         max_thinking_tokens=config.policy.max_thinking_tokens,
         template=config.prompt.template,
         dataset_prompt=config.prompt.dataset_prompt,
+        instruction=config.prompt.instruction,
+        reader=build_reader(config.reader),
     )
+
+
+def build_reader(config: ReaderConfig) -> Reader:
+    """The core's view of how an answer is read: the best answer first."""
+    answers = sorted((Answer(text, value) for text, value in config.answers.items()), key=lambda answer: -answer.value)
+    return Reader(tuple(answers), config.think_end, config.before, config.relevant_from)
+
+
+def find_stall_s(config: RerankConfig) -> float:
+    """Seconds without a finished row after which an engine counts as dead.
+
+    By default long enough for a trace of the whole budget at 4 tokens/s, and ten minutes more.
+    """
+    if config.run.stall_s is not None:
+        return config.run.stall_s
+    return STALL_S + STALL_S_A_TOKEN * config.policy.max_thinking_tokens
 
 
 def input_paths(config: InputConfig) -> list[str]:
@@ -213,6 +267,9 @@ def _check_thinking(config: RerankConfig) -> list[str]:
         return [
             f"policy.max_thinking_tokens is {thinking}, but policy=no_think has no reasoning: leave one of them out"
         ]
+    if config.reader.think_end is None:
+        without = f"the answers of reader={config.reader.id} come without: take policy=no_think"
+        return [f"policy={config.policy.kind} asks for reasoning, but {without}"]
     if not LEAST_THINKING_TOKENS <= thinking < context:
         limits = f"at least {LEAST_THINKING_TOKENS} and less than model.max_model_len ({context})"
         return [f"policy.max_thinking_tokens is {thinking}, but must be {limits}"]
@@ -232,6 +289,11 @@ def _check_engine(engine: EngineConfig) -> list[str]:
     own = {"model", "revision", "dtype", "max_model_len", "quantization", "trust_remote_code", "scheduling_policy"}
     own |= {"max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"}
     problems += [f"engine.args.{key} has a setting of its own: use it" for key in sorted(own & set(engine.args))]
+    problems += [
+        f"engine.args.{key} would be written into the output: on every node, set {SECRET_ARGS.get(key, OTHER_SECRET)}"
+        for key in sorted(engine.args)
+        if SECRET_ARG.search(key)
+    ]
     return problems
 
 
@@ -292,8 +354,12 @@ def _check_health(config: RerankConfig) -> list[str]:
 
 def _check_run(run: RunConfig) -> list[str]:
     problems = []
+    if run.versions not in VERSIONS_CHOICES:
+        problems.append(f"run.versions is {run.versions!r}, but must be warn or refuse")
     if not 0 <= run.grace_s < math.inf:
         problems.append(f"run.grace_s is {run.grace_s:g}, but must be at least 0")
     if not 0 < run.log_every_s < math.inf:
         problems.append(f"run.log_every_s is {run.log_every_s:g}, but must be over 0")
+    if run.stall_s is not None and not 0 < run.stall_s < math.inf:
+        problems.append(f"run.stall_s is {run.stall_s:g}, but must be over 0")
     return problems

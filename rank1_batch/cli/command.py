@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from rank1_batch.cli.help import render_help
+from rank1_batch.cli.signals import interrupt_on_signals
 from rank1_batch.errors import Rank1BatchError
+from rank1_batch.storage.trouble import watch_stores
 
 INTERRUPTED = 130
 
@@ -70,11 +72,12 @@ def _run_with(
     overrides = [argument for argument in argv if argument != "--settings"]
     errors = Console(stderr=True, highlight=False)
     try:
-        if "--settings" in argv:
-            config = compose_settings(overrides, job.name, job.schema)
-            console.out(OmegaConf.to_yaml(restore(config, overrides) if restore else config), end="")
-            return 0
-        return run(load_settings(overrides, job.name, job.schema, job.check, restore), console)
+        with interrupt_on_signals(), watch_stores(lambda text: tell(console, text)):
+            if "--settings" in argv:
+                config = compose_settings(overrides, job.name, job.schema)
+                console.out(OmegaConf.to_yaml(restore(config, overrides) if restore else config), end="")
+                return 0
+            return run(load_settings(overrides, job.name, job.schema, job.check, restore), console)
     except Rank1BatchError as error:
         errors.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         return error.exit_code

@@ -1,4 +1,4 @@
-"""A connection to Ray: a cluster of this machine's own by default, or one that runs already."""
+"""Connects to Ray: by default to a new cluster on this machine only, or to a cluster that is already running."""
 
 import contextlib
 import os
@@ -25,28 +25,28 @@ QUIET = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
 }
-"""Environment under which Ray says nothing on the terminal that is not ours."""
+"""Environment variables that keep Ray's own messages off the terminal."""
 
 DATA_THREADS = ("StreamingExecutor", "iter_threaded", "ray-data-metadata-prefetch")
-"""How the names of Ray Data's threads begin that ask Ray something."""
+"""The beginnings of the names of Ray Data's threads that call Ray."""
 
 DATA_THREADS_END_S = 60.0
 
 RESOLVED_BY_RAY = ("auto", "local")
-"""Addresses that are no HOST:PORT."""
+"""Addresses that need not be HOST:PORT."""
 
 CONNECT_S = 5.0
 
-INIT_DEATHS = 5
-"""Actors that may die one after another while they start, before the job is given up."""
+HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""How a client of gRPC begins, which Ray's head speaks. A server then says something, if only that it refuses."""
 
 
 @contextmanager
 def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
-    """A Ray to work on, and the folder of its logs. What this process says goes there, too, meanwhile.
+    """Connect to Ray for the block. Yields the folder of its logs, where this process's own output goes, too.
 
-    Raises SettingsError where a cluster of our own could never hold the replicas, or where a
-    node has other versions of what we depend on.
+    Raises SettingsError if this machine is too small for the replicas, or if a node has other versions of the packages
+    that affect scores. Raises ReplicaError if the cluster does not answer.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -55,7 +55,7 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
         check_address(address, "cluster.address" if cluster.address else "RAY_ADDRESS")
     with divert_output() as chatter:
         try:
-            # Without an address Ray would take any cluster that was started on this machine, whoever's it is.
+            # Without an address Ray would use any cluster that runs on this machine, even if it is somebody else's.
             context: Any = ray.init(
                 address=address or "local", log_to_driver=False, include_dashboard=None if address else False
             )
@@ -77,32 +77,43 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
 
 
 def check_address(address: str, name: str) -> None:
-    """Raises SettingsError where nothing answers at HOST:PORT. Ray itself says so after eight minutes (2.60)."""
+    """Raises SettingsError where nothing listens at HOST:PORT, and ReplicaError where what listens does not answer.
+
+    Ray itself says so after eight minutes (2.60).
+    """
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise SettingsError([f"{name}={address}: must be HOST:PORT, as ray start prints it"])
+    hint = "" if name == "cluster.address" else ": unset it for a Ray of this machine's own"
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+        connection = socket.create_connection((host.strip("[]"), int(port)), CONNECT_S)
     except OSError as error:
-        hint = "" if name == "cluster.address" else ": unset it for a Ray of this machine's own"
         raise SettingsError([f"{name}={address}: no Ray cluster answers there ({error}){hint}"]) from error
+    with connection, contextlib.suppress(ConnectionError):  # an end of the connection is an answer, too
+        try:
+            connection.sendall(HTTP2)
+            connection.recv(1)
+        except TimeoutError as error:
+            hangs = f"the head node takes connections, but does not answer within {CONNECT_S:g} s. Is it well?"
+            raise ReplicaError(f"{name}={address}: {hangs}{hint}") from error
 
 
 def set_up_ray_data() -> None:
-    """Ray Data's settings for whatever this process runs on it."""
+    """Set Ray Data's options for everything that this process runs."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     # A replica may wait for hours for a spot machine; Ray ends a job after 30 minutes without progress.
     context.execution_no_progress_timeout_s = -1
-    context.max_consecutive_actor_init_deaths = INIT_DEATHS
+    # A replica that cannot start is replaced. `cluster.starts` has the limit.
+    context.max_consecutive_actor_init_deaths = -1
 
 
 def wait_for_data_threads() -> None:
-    """Return when Ray Data's threads have ended: when an iteration is left early, some go on for a moment.
+    """Return when Ray Data's threads have ended. If an iteration is left early, some run for a moment longer.
 
-    One that asks Ray anything, or drops what it holds of Ray's, while `ray.shutdown()` is at work ends
-    the process with exit code 1 and no word (Ray 2.60, "the core worker has already been shutdown").
+    A thread that calls Ray, or frees one of Ray's objects, during `ray.shutdown()` ends the process with exit code 1
+    and no message (Ray 2.60, "the core worker has already been shutdown").
     """
     for thread in threading.enumerate():
         if thread.name.startswith(DATA_THREADS):
@@ -111,10 +122,10 @@ def wait_for_data_threads() -> None:
 
 @contextmanager
 def divert_output() -> Iterator[Path]:
-    """Send what the process writes to stdout and stderr to a file meanwhile.
+    """Send what the process writes to stdout and stderr to a file during the block.
 
-    Ray's C++ parts and its progress messages know no other way to be quiet. Who wants to be seen
-    writes to a copy of the descriptor made before.
+    Ray's C++ parts and its progress messages cannot be silenced in another way. To print on the terminal, use a copy
+    of the descriptor that was made before.
     """
     handle, name = tempfile.mkstemp(prefix="rank1_batch-", suffix=".log")
     kept = {descriptor: os.dup(descriptor) for descriptor in (1, 2)}
@@ -132,7 +143,7 @@ def divert_output() -> Iterator[Path]:
 
 
 def _gather_logs(chatter: Path, session: str | None) -> str:
-    """The folder of all logs: Ray's own, with this process's chatter moved into it where it can be."""
+    """The folder of all logs. The file with this process's output is moved into Ray's folder if possible."""
     folder = Path(session or "") / "logs"
     if not session or not os.access(folder, os.W_OK):
         return str(chatter)
@@ -142,7 +153,7 @@ def _gather_logs(chatter: Path, session: str | None) -> str:
 
 
 def check_capacity(cluster: ClusterConfig, engine: EngineConfig, resources: dict[str, float]) -> None:
-    """Raises SettingsError where the replicas need more than these resources: they would wait for ever."""
+    """Raises SettingsError if the replicas need more than these resources. They would wait for ever."""
     wanted = {"CPU": engine.cpus * cluster.replicas, "GPU": float(engine.gpus * cluster.replicas)}
     short = [
         f"cluster.replicas={cluster.replicas} needs {need:g} {name}s, but this machine has {resources.get(name, 0):g}"
@@ -156,7 +167,7 @@ def check_capacity(cluster: ClusterConfig, engine: EngineConfig, resources: dict
 
 
 def check_node_versions() -> None:
-    """Raises SettingsError where a node that is up has other versions than this process."""
+    """Raises SettingsError if a node that is up has other versions than this process, or none of this package."""
     mine = find_versions()
     answers = ask_nodes(ray.nodes(), find_versions)
     problems = [

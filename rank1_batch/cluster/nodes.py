@@ -8,21 +8,25 @@ import ray
 from ray.exceptions import NodeDiedError, RayTaskError, TaskUnschedulableError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
+from rank1_batch.cluster.starts import Place
+from rank1_batch.errors import NodeError, Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.settings import ClusterConfig, EngineConfig
 
 ANSWER_S = 120.0
-"""A node that is busy starts a process for an answer within this time. One that is gone is missed by Ray before."""
+"""The limit for an answer. A busy node can start a process in this time. Ray notices a lost node sooner."""
 
 POLL_S = 1.0
+
+NOT_IMPORTED = "failed to import on the worker"
+"""How Ray begins an error about a function that a node cannot load. The last line is Python's own (Ray 2.60)."""
 
 T = TypeVar("T")
 
 
 def wait_for_room(cluster: ClusterConfig, engine: EngineConfig, tell: Callable[[str], None]) -> None:
-    """Return when a node is large enough for a replica, whatever else may be at work there.
+    """Return when a node is large enough for a replica, even if other work fills it at the moment.
 
-    If there is none, it says at once what the nodes have. Raises SettingsError after `cluster.wait_s`.
+    If no node is, it says at once what the nodes have. Raises SettingsError after `cluster.wait_s`.
     """
     if find_fitting_nodes(engine, ray.nodes()):
         return
@@ -41,13 +45,23 @@ def wait_for_room(cluster: ClusterConfig, engine: EngineConfig, tell: Callable[[
 
 
 def find_fitting_nodes(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The nodes of `ray.nodes()` that are up and large enough for a replica, were nothing else at work there."""
+    """The nodes of `ray.nodes()` that are up and, without other work, large enough for a replica."""
     return [node for node in nodes if node["Alive"] and fits(engine, node["Resources"])]
 
 
 def fits(engine: EngineConfig, resources: Mapping[str, float]) -> bool:
     """Whether a node with these resources can hold a replica."""
     return resources.get("CPU", 0) >= engine.cpus and resources.get("GPU", 0) >= engine.gpus
+
+
+def has_room(engine: EngineConfig) -> bool:
+    """Whether there is a node that could hold a replica, were nothing else at work there."""
+    return bool(find_fitting_nodes(engine, ray.nodes()))
+
+
+def is_lost(node_id: str) -> bool:
+    """Whether a node is not up any more."""
+    return all(node["NodeID"] != node_id for node in ray.nodes() if node["Alive"])
 
 
 def describe_lack(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list[str]:
@@ -62,7 +76,8 @@ def describe_lack(engine: EngineConfig, nodes: Iterable[dict[str, Any]]) -> list
 def ask_nodes(nodes: Iterable[dict[str, Any]], question: Callable[..., T], *args: object) -> dict[str, T]:
     """What a function returns on each node that is up, by the node's address.
 
-    Raises the error of ours that it raised there, and ReplicaError where a node did not answer in time.
+    Raises the Rank1BatchError that the function raised there, NodeError if the node does not have this package, and
+    ReplicaError if a node did not answer in time.
     """
     calls = {
         name_node(node): ray.remote(question)
@@ -86,16 +101,19 @@ def ask_nodes(nodes: Iterable[dict[str, Any]], question: Callable[..., T], *args
 
 
 def name_node(node: dict[str, Any]) -> str:
-    """The address of a node, and the beginning of its id, which tells two on one machine apart."""
-    return f"{node['NodeManagerAddress']} ({node['NodeID'][:8]})"
+    """What a node of `ray.nodes()` is called."""
+    return Place(node["NodeID"], node["NodeManagerAddress"]).name
 
 
 def _do_nothing() -> None:
-    """A task that only takes the room of a replica."""
+    """A task that takes the same resources as a replica, and nothing else."""
 
 
 def _find_cause(node: str, error: RayTaskError) -> Rank1BatchError:
     cause = error.cause
     if isinstance(cause, Rank1BatchError):
         return cause
-    return ReplicaError(f"node {node}: {type(cause).__name__}: {cause}")
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [""]
+    if NOT_IMPORTED in lines[0]:
+        return NodeError([f"node {node}: rank1_batch cannot be imported there ({lines[-1]}): install it on every node"])
+    return ReplicaError(f"node {node}: {type(cause).__name__}: {lines[0]}")

@@ -1,4 +1,4 @@
-"""Ranking by all nodes of a cluster: Ray Data deals the rows to buckets, and each is ranked where its rows lie."""
+"""Ranks on all nodes of a cluster. Ray Data puts the rows into buckets, and each bucket is ranked on one node."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,13 +18,19 @@ BUCKET = "bucket"
 
 FILES_A_TASK = 64
 
-RANKED = pa.schema([(BUCKET, pa.int64()), ("queries", pa.int64()), ("rows", pa.int64()), ("run", pa.large_binary())])
+RANKED = pa.schema(
+    [
+        *((name, pa.int64()) for name in (BUCKET, "queries", "rows", "not_in_run")),
+        ("run", pa.large_binary()),
+        ("examples", pa.list_(pa.string())),
+    ]
+)
 
 
 def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
-    """As `rank_here`, with the same bytes written, by the Ray that this process is connected to.
+    """Does the same as `rank_here`, and writes the same bytes, on the cluster that this process is connected to.
 
-    Raises what a node found wrong with the store, and ReplicaError where the nodes failed.
+    Raises the error that a node had with the store, and ReplicaError if the nodes failed.
     """
     url = store.url
 
@@ -53,7 +59,7 @@ def rank_on_cluster(store: Store, paths: Sequence[str], buckets: int, seen: Seen
 
 
 def find_cause(error: BaseException) -> Rank1BatchError:
-    """Our own error that Ray wrapped, or a ReplicaError with Ray's first line."""
+    """The Rank1BatchError that Ray wrapped, or a ReplicaError with the first line of Ray's error."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Rank1BatchError):

@@ -1,26 +1,29 @@
-"""Units through the replicas by Ray Data: units go in, a receipt for each comes out, rows never move."""
+"""Sends units to the replicas by Ray Data. Units go in and receipts come out. Rows are never sent."""
 
+import functools
 import gc
 import json
 import logging
 import time
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import ray
+from ray import cloudpickle
 from ray.data import ActorPoolStrategy
 
 from rank1_batch import errors
-from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes
-from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
+from rank1_batch.cluster.nodes import ask_nodes, find_fitting_nodes, is_lost
+from rank1_batch.cluster.replicas import choose_nodes, follow_starts, start_replica
+from rank1_batch.errors import Rank1BatchError, ReplicaError, SettingsError
 from rank1_batch.output.counts import Counts
 from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec, JudgeUnits, Receipt
-from rank1_batch.replica.places import SAME_PLACES, find_unseen
-from rank1_batch.settings import ClusterConfig, EngineConfig
+from rank1_batch.replica.places import SAME_PLACES, absolute_model, find_unseen
 
-ROWS_IN_FLIGHT = 32
+ROWS_IN_FLIGHT = 40
 """Rows of units in flight for each sequence of an engine, about. A unit waits for its longest trace: with 8, an engine
 stands half idle where one trace in a hundred runs to its budget (`benchmarks/in_flight.py`)."""
 
@@ -29,6 +32,9 @@ LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
 TASK_UNITS, TASK_ROWS = 8, 4
 """Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
 of an engine, at most."""
+
+MOST_TASKS = 15_000
+"""About: the units of a large job share tasks that have more rows than that."""
 
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
@@ -40,21 +46,41 @@ ERRORS = {
 }
 
 
-class JudgeActor:
-    """What Ray Data makes an actor of: a JudgeUnits behind batches of one task, whose units it judges at once.
+def build_judge() -> type:
+    """What Ray Data makes actors of. It travels with all its code, so that a node without this package can say so."""
 
-    Our own errors go back as data. Ray would wrap them in its own errors and lose their class,
-    and one raised by the constructor would count as an actor that died, and be tried again.
+    class Judge:
+        def __init__(self, packed: bytes, starts: Any) -> None:
+            try:
+                from rank1_batch.cluster.stream import JudgeActor
+
+                spec = cloudpickle.loads(packed)
+            except Exception as error:  # an import may fail in any way
+                here, problem = ray.get_runtime_context(), f"{type(error).__name__}: {error}"
+                me = here.get_actor_id(), here.get_node_id(), ray.util.get_node_ip_address()
+                ray.get(starts.refuse.remote(*me, problem))
+                raise
+            self._actor = JudgeActor(spec, starts)
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+            return self._actor(batch)
+
+    return Judge
+
+
+class JudgeActor:
+    """A JudgeUnits behind batches of one task, whose units it judges at once.
+
+    A Rank1BatchError goes back as data, since Ray would wrap it and lose its class. So does the error by which the
+    job ends because no replica can start.
     """
 
-    def __init__(self, spec: JudgeSpec) -> None:
+    def __init__(self, spec: JudgeSpec, starts: Any) -> None:
         _log_progress()
-        self._refusal: SettingsError | GoldenError | StorageError | None = None
-        try:
-            self._judge = JudgeUnits(spec, ray.get_runtime_context().get_node_id())
-            _spare_collector()
-        except (SettingsError, GoldenError, StorageError) as error:
-            self._refusal = error
+        here = ray.get_runtime_context()
+        node, actor = here.get_node_id(), here.get_actor_id() or ""
+        self._judge = start_replica(starts, lambda: JudgeUnits(spec, node, actor, is_lost))
+        _spare_collector()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         """`batch["units"]` holds a list of units as one JSON text, the answer's `receipt` a text for each."""
@@ -64,24 +90,28 @@ class JudgeActor:
         return {"receipt": [_to_text(answer) for answer in answers]}
 
     def _answer(self, unit: Unit) -> Receipt | Rank1BatchError:
+        if isinstance(self._judge, Rank1BatchError):
+            return self._judge
         try:
-            if self._refusal is not None:
-                raise self._refusal
             return self._judge(unit)
         except Rank1BatchError as error:
             return error
 
 
-def stream_units(
-    units: Sequence[Unit], spec: JudgeSpec, cluster: ClusterConfig, engine: EngineConfig
-) -> Generator[Receipt]:
-    """A receipt for each unit, as they come. Raises our own error where an actor raised one.
+def stream_units(units: Sequence[Unit], spec: JudgeSpec, tell: Callable[[str], None]) -> Generator[Receipt]:
+    """A receipt for each unit, in the order in which they are done. Raises the Rank1BatchError that an actor had.
 
-    Units that are passed over, after the run was asked to stop, have none: all others do, so that
-    the end means that nothing is under way.
+    Units that are passed over, after the run was asked to stop, have no receipt. All others have one, so at the end
+    nothing is in progress. `tell` gets a line for each replica that could not start.
     """
-    spec = spec._replace(first_file=units[0].path)
-    check_places(spec, engine)
+    spec = fill_places(spec, units[0])
+    check_places(spec)
+    with follow_starts(spec.config.engine, tell) as starts:
+        yield from _stream(units, spec, starts)
+
+
+def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Receipt]:
+    cluster, engine = spec.config.cluster, spec.config.engine
     replicas = cluster.max_replicas or cluster.replicas
     tasks = deal_units(units, engine.max_num_seqs, replicas)
     # No more for one than its share: the first to be loaded would take all units of a small job.
@@ -99,10 +129,11 @@ def stream_units(
     )
     items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
     receipts = items.map_batches(
-        JudgeActor,
+        build_judge(),
         batch_size=1,
         compute=pool,
-        fn_constructor_args=(spec,),
+        fn_constructor_args=(cloudpickle.dumps(spec), starts),
+        ray_remote_args_fn=functools.partial(choose_nodes, starts),
         num_cpus=engine.cpus,
         num_gpus=engine.gpus or None,
     )
@@ -118,10 +149,17 @@ def stream_units(
         rows.close()  # while Ray is there: when an error's traceback lets go of it, Ray prints one of its own
 
 
-def check_places(spec: JudgeSpec, engine: EngineConfig) -> None:
-    """Raises SettingsError where a node that could hold a replica does not see the input or the output."""
-    places = spec.input_url, spec.first_file, spec.output_url
-    answers = ask_nodes(find_fitting_nodes(engine, ray.nodes()), find_unseen, *places)
+def fill_places(spec: JudgeSpec, unit: Unit) -> JudgeSpec:
+    """Add what each node checks: that it sees a file of the input and, if the model is a folder, its full path."""
+    model = spec.config.model
+    config = replace(spec.config, model=replace(model, name=absolute_model(model.name)))
+    return spec._replace(config=config, first_file=unit.path)
+
+
+def check_places(spec: JudgeSpec) -> None:
+    """Raises SettingsError where a node that could hold a replica does not see the input, the output or the model."""
+    nodes = find_fitting_nodes(spec.config.engine, ray.nodes())
+    answers = ask_nodes(nodes, find_unseen, spec.input_url, spec.first_file, spec.output_url, spec.config.model.name)
     if problems := [f"node {node}: {problem}" for node, unseen in answers.items() for problem in unseen]:
         raise SettingsError([*problems, SAME_PLACES])
 
@@ -139,16 +177,16 @@ def _grow_at_once(most: int) -> None:
 
 
 def _spare_collector() -> None:
-    """Leave out of every later collection what was loaded: all that vLLM and torch are made of, which stays.
+    """Keep Python's garbage collector away from everything loaded so far: vLLM, torch and their objects stay anyway.
 
-    A row costs this process a quarter less CPU time so, and none waits for a walk of half a second.
+    This saves a quarter of the CPU time for each row. And no row waits half a second for a collection.
     """
     gc.collect()
     gc.freeze()
 
 
 def _log_progress() -> None:
-    """Our own progress into the actor's log; Ray leaves Python's default there, which drops it."""
+    """Write our progress to the actor's log. By default it would be dropped there."""
     ours = logging.getLogger("rank1_batch")
     ours.setLevel(logging.INFO)
     handler = logging.StreamHandler()
@@ -157,13 +195,14 @@ def _log_progress() -> None:
 
 
 def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[list[Unit]]:
-    """The units in tasks, in order: a large one alone, others together, fewer toward the end."""
+    """Put the units into tasks, in order. Large units are alone, others share a task. Tasks get smaller at the end."""
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
+    most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
     for unit in units:
         if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
             tasks.append([])
-            room = min(TASK_ROWS * max_num_seqs, left // (TASKS_A_REPLICA * replicas))
+            room = min(most, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
         room -= unit.pairs
         left -= unit.pairs
@@ -171,7 +210,7 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
 
 
 def tasks_in_flight(max_num_seqs: int, task_pairs: int) -> int:
-    """Tasks that one replica works on at once: enough rows to keep it busy while units end."""
+    """How many tasks one replica works on at once: enough rows to keep it busy while units end."""
     tasks = -(-ROWS_IN_FLIGHT * max_num_seqs // max(1, task_pairs))
     return min(max(LEAST_TASKS_IN_FLIGHT, tasks), MOST_TASKS_IN_FLIGHT)
 
@@ -181,7 +220,7 @@ def _count_pairs(units: Iterable[Unit]) -> int:
 
 
 def _to_text(answer: Receipt | Rank1BatchError) -> str:
-    """A receipt, or an error in its place, on its way to the driver. `began` travels as an age: clocks differ."""
+    """A receipt, or an error in its place, as text. `began` becomes an age, because clocks of machines differ."""
     if isinstance(answer, Rank1BatchError):
         return json.dumps({"error": type(answer).__name__, "message": str(answer)})
     return json.dumps(answer._replace(began=time.monotonic() - answer.began))

@@ -1,10 +1,13 @@
-"""Queries, passages and runs of ir_datasets, by the id of a data set. ir_datasets downloads what is not on disk."""
+"""Queries, passages, runs and grades of ir_datasets, by the id of a data set.
+
+ir_datasets downloads what is not on disk.
+"""
 
 from collections.abc import Iterator
 from typing import Any
 
 from rank1_batch.collection.records import PASSAGES, Kind, Row
-from rank1_batch.collection.trec import RunLine
+from rank1_batch.collection.trec import Qrel, RunLine
 from rank1_batch.errors import SettingsError
 
 
@@ -20,6 +23,12 @@ def read_dataset_run(dataset: str) -> Iterator[RunLine]:
     """The candidates that come with a data set (its scoreddocs)."""
     scored = _ask(_load(dataset), dataset, "scoreddocs")
     return (RunLine(line.query_id, line.doc_id, None, float(line.score)) for line in scored)
+
+
+def read_dataset_qrels(dataset: str) -> Iterator[Qrel]:
+    """The grades that come with a data set."""
+    found = _ask(_load(dataset), dataset, "qrels")
+    return (Qrel(qrel.query_id, qrel.doc_id, int(qrel.relevance)) for qrel in found)
 
 
 def _load(dataset: str) -> Any:

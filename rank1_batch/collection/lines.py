@@ -24,26 +24,36 @@ BYTE_ORDER_MARK = "\ufeff"
 T = TypeVar("T")
 
 
-class BrokenLines:
-    """Lines that could not be read: their number, and the first of them with file, line and reason."""
+class WrongFormatError(ValueError):
+    """The whole file is in another format, so its other lines need not be read."""
 
-    def __init__(self) -> None:
+
+class BrokenLines:
+    """Lines that could not be read: their number, and the first of them with file, line and reason.
+
+    With `skip` they are no error: none is raised, however many there are.
+    """
+
+    def __init__(self, *, skip: bool = False) -> None:
         self.count = 0
-        self._told: list[str] = []
+        self.listed: list[str] = []
+        self._skip = skip
 
     def add(self, where: str, place: str, reason: str) -> None:
         """Note a broken line. `place` is `line 7`, counted from 1. Raises BadFileError if there are too many."""
         self.count += 1
-        if len(self._told) < LINES_TOLD:
-            self._told.append(f"{where}, {place}: {reason}")
-        if self.count >= MOST_LINES:
-            raise BadFileError("\n".join([*self._told, f"… {self.count} broken lines so far; stopped reading"]))
+        if len(self.listed) < MOST_LINES:
+            self.listed.append(f"{where}, {place}: {reason}")
+        if self.count >= MOST_LINES and not self._skip:
+            told = self.listed[:LINES_TOLD]
+            raise BadFileError("\n".join([*told, f"… {self.count} broken lines so far; stopped reading"]))
 
     def check(self) -> None:
-        """Raises BadFileError if any line was noted, and lists the first of them."""
-        if self.count:
-            rest = [f"… {self.count} broken lines in all"] if self.count > len(self._told) else []
-            raise BadFileError("\n".join([*self._told, *rest]))
+        """Raises BadFileError if any line was noted, and lists the first of them. With `skip` it never raises."""
+        if self.count and not self._skip:
+            told = self.listed[:LINES_TOLD]
+            rest = [f"… {self.count} broken lines in all"] if self.count > len(told) else []
+            raise BadFileError("\n".join([*told, *rest]))
 
 
 def read_records(
@@ -57,7 +67,7 @@ def read_records(
 
     A line that is not UTF-8, or for which `parse` raises ValueError, is noted in `broken` and left
     out. Call `broken.check()` at the end. Raises BadFileError if a file is not compressed as its name
-    says, or is incomplete.
+    says, is incomplete, or is in another format altogether.
     """
     where = f"{store.url}/{path}"
     for number, raw in enumerate(read_lines(store, path), 1):
@@ -68,10 +78,17 @@ def read_records(
             if skip(line):
                 continue
             record = parse(line)
+        except WrongFormatError as error:
+            raise BadFileError(f"{where}: {error}") from error
         except ValueError as error:
-            broken.add(where, f"line {number}", str(error))
+            broken.add(where, f"line {number}", f"{error}{_hint_at_carriage_return(raw)}")
             continue
         yield record
+
+
+def _hint_at_carriage_return(raw: bytes) -> str:
+    inside = b"\r" in raw.rstrip(b"\r\n")
+    return "; a carriage return stands inside the line, but lines must end in LF or CRLF" if inside else ""
 
 
 def read_lines(store: Store, path: str) -> Iterator[bytes]:
@@ -86,7 +103,7 @@ def read_lines(store: Store, path: str) -> Iterator[bytes]:
 def open_text(store: Store, path: str) -> io.BufferedReader:
     """A file's decompressed bytes, from its start."""
     file = open_stream(store, path)
-    kind = next((kind for end, kind in COMPRESSIONS.items() if path.endswith(end)), None)
+    kind = COMPRESSIONS.get(_find_end(path))
     if kind is None:
         return file
     # Arrow's reader accepts several members or frames in a row, and reports a last one that is incomplete.
@@ -101,8 +118,12 @@ def open_stream(store: Store, path: str) -> io.BufferedReader:
 
 def strip_compression(path: str) -> str:
     """A file's name without the ending of a compression."""
-    end = next((end for end in COMPRESSIONS if path.endswith(end)), "")
-    return path.removesuffix(end)
+    return path[: len(path) - len(_find_end(path))]
+
+
+def _find_end(path: str) -> str:
+    """The ending of a compression, in small letters; empty if there is none."""
+    return next((end for end in COMPRESSIONS if path.lower().endswith(end)), "")
 
 
 class _Stream(io.RawIOBase):

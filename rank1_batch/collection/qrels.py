@@ -1,4 +1,7 @@
-"""Reads people's grades from TREC qrels, BEIR's TSV and Parquet files, plain or compressed, on disk or in a store."""
+"""Reads people's grades from TREC qrels, BEIR's TSV and Parquet files, plain or compressed, on disk or in a store.
+
+Also those of a data set of ir_datasets.
+"""
 
 from collections.abc import Iterable
 from pathlib import PurePosixPath
@@ -7,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from rank1_batch.collection.lines import BrokenLines, read_records, strip_compression
-from rank1_batch.collection.sources import FileSource, check_paths, find_file_sources
+from rank1_batch.collection.sources import DATASET_PREFIX, FileSource, check_paths, find_file_sources
 from rank1_batch.collection.tables import find_columns, find_good, is_empty, read_strings
 from rank1_batch.collection.trec import (
     Qrel,
@@ -41,24 +44,38 @@ Grades = dict[str, dict[str, int]]
 def read_qrels(setting: str, value: Any) -> Grades:
     """The grades of all files that a setting names.
 
-    Raises SettingsError if a file is missing or none has a grade. Raises BadFileError, with file and
-    line, if a line cannot be read or gives a pair a second, different grade.
+    Each is a path, or `ir_datasets:ID`. Raises SettingsError if a file is missing or none has a grade.
+    Raises BadFileError, with file and line, if a line cannot be read or gives a pair a second, different grade.
     """
     grades: Grades = {}
     broken = BrokenLines()
-    for source in find_file_sources(setting, value):
+    paths = check_paths(setting, value)
+    files = [path for path in paths if not path.startswith(DATASET_PREFIX)]
+    for dataset in (path.removeprefix(DATASET_PREFIX) for path in paths if path not in files):
+        _read_dataset(dataset, grades)
+    for source in find_file_sources(setting, files) if files else ():
         if PurePosixPath(source.file.path).suffix.lower() in PARQUET_SUFFIXES:
             _read_parquet(source, grades, broken)
         else:
             _read_text(source, grades, broken)
     broken.check()
     if not grades:
-        raise SettingsError([f"{setting}: {', '.join(check_paths(setting, value))} has no grades"])
+        raise SettingsError([f"{setting}: {', '.join(paths)} has no grades"])
     return grades
 
 
+def _read_dataset(dataset: str, grades: Grades) -> None:
+    from rank1_batch.collection.ir_datasets import read_dataset_qrels
+
+    for qrel in read_dataset_qrels(dataset):
+        try:
+            _add(grades, qrel)
+        except ValueError as error:
+            raise BadFileError(f"{DATASET_PREFIX}{dataset}: {error}") from error
+
+
 def _read_text(source: FileSource, grades: Grades, broken: BrokenLines) -> None:
-    parser = _Parser(grades, tsv=PurePosixPath(strip_compression(source.file.path)).suffix == ".tsv")
+    parser = _Parser(grades, tsv=PurePosixPath(strip_compression(source.file.path)).suffix.lower() == ".tsv")
     for _ in read_records(source.store, source.file.path, parser.parse, broken, parser.skip):
         pass
 

@@ -1,10 +1,12 @@
 """Parses lines of JSONL and TSV files into key, text and an optional extra field. Reads no files."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
+from rank1_batch.collection.lines import WrongFormatError
 from rank1_batch.collection.trec import split_tsv
 from rank1_batch.columns import DOC_ID, FILE_NAMES, INSTRUCTION, PASSAGE, QUERY, QUERY_ID, TITLE
 
@@ -57,17 +59,38 @@ class JsonParser:
 
     def __init__(self, names: Names) -> None:
         self._names = names
+        self._first = True
         self._build([given[0] for given in names.values()])
 
     def parse(self, line: str) -> Row:
-        """Key, text and extra. Raises ValueError if the field of the key or of the text is missing."""
+        """Key, text and extra. Raises ValueError if the field of the key or of the text is missing.
+
+        Raises WrongFormatError if the first line begins a JSON value that goes on in the next lines.
+        """
+        first, self._first = self._first, False
+        if first and (line.strip()[:1] == "[" or line.strip() == "{"):
+            raise WrongFormatError(
+                "a JSON array, or JSON over several lines; there must be one JSON object in each line"
+            )
         try:
-            found = self._decoder.decode(line)  # msgspec's errors are ValueErrors
+            found = self._decode(line)
+        except msgspec.DecodeError as error:
+            raise ValueError(explain_json(line, error)) from error
+        key, text, *extra = msgspec.structs.astuple(found)
+        return _row(self._names, str(key), text if _is_text(text) else self._find_text(line, text), *extra)
+
+    def _decode(self, line: str) -> Any:
+        try:
+            return self._decoder.decode(line)
         except msgspec.ValidationError as error:
             self._choose_names(line, error)
-            found = self._decoder.decode(line)
-        key, text, *extra = msgspec.structs.astuple(found)
-        return _row(self._names, str(key), text, *extra)
+            return self._decoder.decode(line)
+
+    def _find_text(self, line: str, text: str | None) -> str | None:
+        """The first text among all fields of that name: a null `passage` may stand beside a good `text`."""
+        found, given = msgspec.json.decode(line), list(self._names.values())[1]
+        texts = (found.get(name) for name in given)
+        return next((other for other in texts if isinstance(other, str) and _is_text(other)), text)
 
     def _choose_names(self, line: str, error: msgspec.ValidationError) -> None:
         """Use the field names of this line from now on. Raises ValueError if they are the same as before."""
@@ -87,6 +110,22 @@ class JsonParser:
         fields += [("extra", str | None, None)] * (len(chosen) - REQUIRED_COLUMNS)
         rename = dict(zip(Row._fields, chosen, strict=False))
         self._decoder = msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=rename))
+
+
+def explain_json(text: str | bytes, error: Exception) -> str:
+    """What is wrong with JSON that could not be decoded. msgspec (0.22) calls a lone surrogate truncated data."""
+    try:
+        json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeEncodeError as found:
+        half = str(found.object[found.start : found.start + 1]).encode("unicode_escape").decode()
+        return f"{half} is half of a character (a lone surrogate)"
+    except (ValueError, RecursionError):
+        pass
+    return str(error)
+
+
+def _is_text(text: str | None) -> bool:
+    return text is not None and text.strip() != ""
 
 
 class TsvParser:

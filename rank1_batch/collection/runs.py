@@ -7,11 +7,18 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rank1_batch.collection.lines import BrokenLines, open_text, read_records
-from rank1_batch.collection.records import find_names
+from rank1_batch.collection.lines import BYTE_ORDER_MARK, BrokenLines, open_text, read_records
+from rank1_batch.collection.records import explain_json, find_names
 from rank1_batch.collection.sources import DatasetSource, FileSource, RunFormat, Source, find_run_format
 from rank1_batch.collection.tables import TABLE_BATCH_ROWS, find_columns, find_good, is_empty, read_strings
-from rank1_batch.collection.trec import RunLine, is_comment, parse_ranked_line, parse_run_line, parse_scored_line
+from rank1_batch.collection.trec import (
+    RunLine,
+    is_comment,
+    parse_ranked_line,
+    parse_run_line,
+    parse_scored_line,
+    parse_strict_run_line,
+)
 from rank1_batch.columns import DOC_ID, QUERY_ID, RANK, SCORE
 from rank1_batch.errors import BadFileError
 from rank1_batch.storage.parquet import read_batches
@@ -35,9 +42,16 @@ LINE_PARSERS: Mapping[RunFormat, Callable[[str], RunLine]] = {
     RunFormat.TSV_RANK: parse_ranked_line,
 }
 
+STRICT_PARSERS = {**LINE_PARSERS, RunFormat.TREC: parse_strict_run_line}
+"""Those that accept no words after the tag."""
+
 
 def read_run(
-    sources: Sequence[Source], form: RunFormat, mapping: Mapping[str, str], broken: BrokenLines
+    sources: Sequence[Source],
+    form: RunFormat,
+    mapping: Mapping[str, str],
+    broken: BrokenLines,
+    parsers: Mapping[RunFormat, Callable[[str], RunLine]] = LINE_PARSERS,
 ) -> Iterator[pa.RecordBatch]:
     """All candidates of a run (RUN_SCHEMA). Broken lines are noted in `broken` and left out.
 
@@ -46,14 +60,18 @@ def read_run(
     """
     number = 0
     for source in sources:
-        for batch in _read_source(source, form, mapping, broken):
+        for batch in _read_source(source, form, mapping, broken, parsers):
             numbers = pa.array(range(number, number + len(batch)), pa.int64())
             yield pa.record_batch([*batch.columns, numbers], schema=RUN_SCHEMA)
             number += len(batch)
 
 
 def _read_source(
-    source: Source, form: RunFormat, mapping: Mapping[str, str], broken: BrokenLines
+    source: Source,
+    form: RunFormat,
+    mapping: Mapping[str, str],
+    broken: BrokenLines,
+    parsers: Mapping[RunFormat, Callable[[str], RunLine]],
 ) -> Iterator[pa.RecordBatch]:
     """Batches of RUN_SCHEMA without `number`."""
     if isinstance(source, DatasetSource):
@@ -66,7 +84,7 @@ def _read_source(
     if form is RunFormat.JSON:
         return _gather(_read_json(source))
     skip = is_comment if form is RunFormat.TREC else _is_blank
-    return _gather(read_records(source.store, source.file.path, LINE_PARSERS[form], broken, skip))
+    return _gather(read_records(source.store, source.file.path, parsers[form], broken, skip))
 
 
 def _is_blank(line: str) -> bool:
@@ -77,9 +95,15 @@ def _read_json(source: FileSource) -> Iterator[RunLine]:
     """A run as `{query_id: {doc_id: score}}`, the form of rank1-run-files' `score.json`."""
     try:
         with open_text(source.store, source.file.path) as file:
-            run = msgspec.json.decode(file.read(), type=dict[str, dict[str, float]])
-    except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-        raise BadFileError(f"{source.where}: not a run of the form {{query_id: {{doc_id: score}}}}: {error}") from error
+            data = file.read().removeprefix(BYTE_ORDER_MARK.encode())
+        run = msgspec.json.decode(data, type=dict[str, dict[str, float]])
+    except OSError as error:
+        raise BadFileError(f"{source.where}: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = explain_json(data, error)
+        raise BadFileError(
+            f"{source.where}: not a run of the form {{query_id: {{doc_id: score}}}}: {reason}"
+        ) from error
     for query_id, scores in run.items():
         for doc_id, score in scores.items():
             yield RunLine(query_id, doc_id, None, score)

@@ -141,7 +141,7 @@ def _choose(setting: str, found: Found) -> list[FileInfo]:
 
 def _choose_in_folder(setting: str, found: Found) -> list[FileInfo]:
     files = found.files
-    beir = [file for file in files if strip_compression(file.path) == f"{setting}.jsonl"]
+    beir = [file for file in files if strip_compression(file.path).lower() == f"{setting}.jsonl"]
     seen = [file for file in files if not any(part.startswith(("_", ".")) for part in file.path.split("/"))]
     known = seen if setting == "run" else [file for file in seen if find_table_format(file.path)]
     if not beir and not known:

@@ -24,6 +24,12 @@ def find_columns(source: FileSource, names: Names, required: Sequence[str]) -> d
     return {ours: name for ours, name in columns.items() if name is not None}
 
 
+def find_text_columns(source: FileSource, given: Sequence[str]) -> list[str]:
+    """Those of the given names that are columns of text."""
+    schema = open_parquet(source.store, source.file.path).schema_arrow
+    return [name for name in given if name in schema.names and is_text(schema.field(name).type)]
+
+
 def find_good(
     source: FileSource, first_row: int, checks: Sequence[tuple[pa.Array, str]], broken: BrokenLines
 ) -> pa.Array:

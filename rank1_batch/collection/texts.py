@@ -16,6 +16,7 @@ from rank1_batch.collection.tables import (
     TABLE_BATCH_ROWS,
     find_columns,
     find_good,
+    find_text_columns,
     is_empty,
     read_strings,
 )
@@ -80,9 +81,12 @@ def _batch(rows: Sequence[Row]) -> pa.RecordBatch:
 
 def _read_parquet(source: FileSource, kind: Kind, names: Names, broken: BrokenLines) -> Iterator[pa.RecordBatch]:
     found = find_columns(source, names, (kind.key, kind.text))
+    others = [name for name in find_text_columns(source, names[kind.text]) if name not in found.values()]
     row = 0
-    for batch in read_batches(source.store, source.file.path, list(found.values()), PARQUET_ROWS):
+    for batch in read_batches(source.store, source.file.path, [*found.values(), *others], PARQUET_ROWS):
         columns = [read_strings(source, batch, found.get(ours or "")) for ours in kind]
+        for name in others:  # a null `passage` may stand beside a good `text`
+            columns[1] = pc.coalesce(_blank_to_null(columns[1]), read_strings(source, batch, name))
         good = find_good(source, row, [(is_empty(columns[0]), f"the {kind.key} is null or empty")], broken)
         yield pa.record_batch(columns, names=[KEY, TEXT, DATASETS_EXTRA]).filter(good)
         row += len(batch)

@@ -21,6 +21,10 @@ LONGEST_INTEGER = 18
 _fields = re.compile(r"[^ \t\n\r\v\f]+").findall
 
 
+_zero_decimals = re.compile(r"(?<=[0-9])\.0+$")
+"""What some tools write behind whole grades, as in `1.0`."""
+
+
 class RunLine(NamedTuple):
     """A candidate of a run. `rank` and `score` are None if the line does not have them."""
 
@@ -57,10 +61,22 @@ def parse_run_line(line: str) -> RunLine:
     number; trec_eval would read anything else as 0.
     """
     fields = _fields(line)
+    if "\r" in line.rstrip("\r\n"):
+        raise ValueError("one line holds several")
     if len(fields) < RUN_FIELDS:
         raise ValueError(f"{len(fields)} fields, but a TREC run has six (query_id Q0 doc_id rank score tag)")
     query_id, _, doc_id, rank, score, tag = fields[:RUN_FIELDS]
     return RunLine(query_id, doc_id, _integer(rank), _number(score, "score"), tag)
+
+
+def parse_strict_run_line(line: str) -> RunLine:
+    """The same, but a line of more than six fields is wrong. A blank in an id would make the rank the score."""
+    fields = len(_fields(line))
+    if fields > RUN_FIELDS:
+        raise ValueError(
+            f"{fields} fields, but a TREC run has six (query_id Q0 doc_id rank score tag). No id may have a blank."
+        )
+    return parse_run_line(line)
 
 
 def parse_scored_line(line: str) -> RunLine:
@@ -130,7 +146,7 @@ def _integer(text: str) -> int | None:
 
 
 def _grade(text: str) -> int:
-    value = _integer(text)
+    value = _integer(_zero_decimals.sub("", text))
     if value is None:
         raise ValueError(f"the relevance {text!r} is not a whole number")
     return value

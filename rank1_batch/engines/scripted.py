@@ -7,12 +7,15 @@ any machine.
 import asyncio
 import hashlib
 import math
+import os
+import signal
 from collections.abc import Sequence
 from statistics import NormalDist
 
 from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.closing import THINK_END
 from rank1_batch.judging.prompts import ControlTokens, build_control_tokens
+from rank1_batch.judging.readers import TWO
 from rank1_batch.judging.records import Reasoning
 from rank1_batch.judging.scoring import Verdict
 
@@ -36,32 +39,41 @@ the mean. Both match the traces in `benchmarks/in_flight.py`."""
 
 
 class ScriptedEngine:
-    """Reasons in up to eight fixed sentences and gives verdicts between -8 and 8 (in log-odds).
+    """Reasons in up to eight fixed sentences. With two answers, its verdicts are between -8 and 8 (in log-odds).
 
     `seconds_per_token` and `seconds_per_row` make it slow. `seconds_per_row` is a mean: the hash of a row chooses
     its time from a log-normal distribution. The share `long_rows` of the rows takes LONG times the mean, like traces
     that reach their budget. A prompt that holds `fail_on` raises RowError. One that holds `die_on` kills the engine
-    for good.
+    for good, `kill_on` the whole process, and `hang_on` gets no answer.
     """
 
     begin_ids: Sequence[int] = ()
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each is a setting of a dry run)
         self,
         max_model_len: int,
         seconds_per_token: float = 0.0,
         fail_on: str = "",
         die_on: str = "",
         *,
+        kill_on: str = "",
+        hang_on: str = "",
         seconds_per_row: float = 0.0,
         long_rows: float = 0.0,
+        answers: int = TWO,
     ) -> None:
         self.max_model_len = max_model_len
         self.control: ControlTokens = build_control_tokens(_CONTROL)
         self.prompt_tokens = self.cached_tokens = 0
         self._seconds_per_token, self._seconds_per_row, self._long_rows = seconds_per_token, seconds_per_row, long_rows
         self._fail_on, self._die_on = fail_on.encode(), die_on.encode()
+        self._answers = answers
+        self._kill_on, self._hang_on = kill_on.encode(), hang_on.encode()
         self._dead = False
+
+    def wrap_chat(self, message: str) -> str:
+        """The message itself: this engine has no chat form."""
+        return message
 
     def encode(self, text: str) -> list[int]:
         """The bytes of the text, with `<think>` and `</think>` as one number each."""
@@ -90,10 +102,14 @@ class ScriptedEngine:
         return Reasoning(ids, _decode(ids[:-1] if complete else ids), len(ids), complete)
 
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
-        """Two logprobs that the prompt's hash chooses. Their probabilities add up to one."""
+        """Logprobs that the prompt's hash chooses. Their probabilities add up to one."""
         digest = await self._ask(prompt)
+        if self._answers > TWO:
+            logits = [8.0 * byte / 255 for byte in hashlib.shake_128(digest).digest(self._answers)]
+            whole = math.log(sum(map(math.exp, logits)))
+            return tuple(logit - whole for logit in logits)
         gap = 16.0 * int.from_bytes(digest[:4], "big") / 2**32 - 8.0
-        return Verdict(-math.log1p(math.exp(-gap)), -math.log1p(math.exp(gap)))
+        return -math.log1p(math.exp(-gap)), -math.log1p(math.exp(gap))
 
     async def close(self) -> None:
         """Does nothing: this engine holds nothing."""
@@ -110,6 +126,10 @@ class ScriptedEngine:
         self._dead = self._dead or bool(self._die_on and self._die_on in data)
         if self._dead:
             raise EngineDiedError("the scripted engine died, because the prompt holds its `die_on` text")
+        if self._kill_on and self._kill_on in data:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._hang_on and self._hang_on in data:
+            await asyncio.Event().wait()
         if self._fail_on and self._fail_on in data:
             raise RowError("the scripted engine refused this row, because the prompt holds its `fail_on` text")
         return hashlib.blake2b(data, digest_size=16).digest()

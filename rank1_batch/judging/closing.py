@@ -1,7 +1,7 @@
 """The reference's rule for reasoning that did not end by itself."""
 
 THINK_END = "</think>"
-"""Ends the reasoning. One token in Rank1's checkpoints, several in other vocabularies."""
+"""Ends the reasoning of most models. One token in Rank1's checkpoints, several in other vocabularies."""
 
 _SENTENCE_ENDS = ".!?"
 
@@ -18,6 +18,6 @@ def cut_unfinished(text: str) -> str:
     return text if last == -1 else text[: last + 1]
 
 
-def close_reasoning(text: str) -> str:
-    """The text after the prompt when reasoning is closed to get a verdict: the cut text, then `</think>`."""
-    return f"\n{cut_unfinished(text)}\n{THINK_END}"
+def close_reasoning(text: str, think_end: str = THINK_END) -> str:
+    """The text after the prompt when reasoning is closed to get a verdict: the cut text, then its end."""
+    return f"\n{cut_unfinished(text)}\n{think_end}"

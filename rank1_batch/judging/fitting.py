@@ -3,7 +3,16 @@
 from collections.abc import Sequence
 
 from rank1_batch.errors import RowError
-from rank1_batch.judging.prompts import Prompt, combine_query, combine_title, join_pieces, render_prompt
+from rank1_batch.judging.closing import THINK_END
+from rank1_batch.judging.prompts import (
+    Prompt,
+    combine_query,
+    combine_title,
+    has_instruction,
+    join_pieces,
+    render_prompt,
+)
+from rank1_batch.judging.readers import Reader
 from rank1_batch.judging.records import Engine, Pair, Policy, PolicyKind
 
 CLOSING_TOKENS = 8
@@ -14,13 +23,23 @@ LONGEST_TOKEN = 64
 
 
 def render_pair(engine: Engine, pair: Pair, policy: Policy) -> Prompt:
-    """The prompt of a pair. Raises RowError if the query or the passage has no text."""
-    for name in ("query", "passage"):
-        if not (getattr(pair, name) or "").strip():
-            raise RowError(f"the {name} is {'null' if getattr(pair, name) is None else 'empty'}")
-    query = combine_query(pair.query or "", pair.instruction, policy.dataset_prompt)
+    """The prompt of a pair. Raises RowError if the query has no text, or the passage has neither text nor title."""
+    for name, texts in (("query", (pair.query,)), ("passage", (pair.passage, pair.title))):
+        if not any((text or "").strip() for text in texts):
+            raise RowError(f"the {name} is {'null' if texts[0] is None else 'empty'}")
     passage = combine_title(pair.title, pair.passage or "")
-    return render_prompt(policy.template, query, passage, engine.control)
+    if not has_instruction(policy.template):
+        query = combine_query(pair.query or "", pair.instruction, policy.dataset_prompt)
+        return render_prompt(policy.template, query, passage, engine.control)
+    query = combine_query(pair.query or "", None, policy.dataset_prompt)
+    instruction = (pair.instruction or "").strip() or policy.instruction or ""
+    return render_prompt(policy.template, query, passage, engine.control, instruction)
+
+
+def reserve_closing(reader: Reader) -> int:
+    """Tokens kept free after the reasoning. A byte of other texts than `</think>` counts as a token."""
+    end = "" if reader.think_end in (None, THINK_END) else reader.think_end
+    return CLOSING_TOKENS + len(f"{end}{reader.before}".encode())
 
 
 def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[int], bool]:
@@ -30,7 +49,8 @@ def encode_prompt(engine: Engine, prompt: Prompt, policy: Policy) -> tuple[list[
     at most a quarter of the context. Raises RowError if the prompt does not fit even with an empty passage.
     """
     reserve = min(policy.max_thinking_tokens, engine.max_model_len // 4)
-    limit = engine.max_model_len - CLOSING_TOKENS - (0 if policy.kind is PolicyKind.NO_THINK else reserve)
+    limit = engine.max_model_len - reserve_closing(policy.reader)
+    limit -= 0 if policy.kind is PolicyKind.NO_THINK else reserve
     if sum(map(len, prompt.passage)) <= limit * LONGEST_TOKEN:
         whole = join_pieces((prompt.head, prompt.passage, prompt.tail), engine.control)
         ids = [*engine.begin_ids, *_encode_pieces(engine, whole)]

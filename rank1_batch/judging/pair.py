@@ -4,8 +4,9 @@ Works with any `Engine`. Knows nothing about vLLM, Ray, files or tables.
 """
 
 from rank1_batch.errors import RowError
-from rank1_batch.judging.closing import THINK_END, close_reasoning
-from rank1_batch.judging.fitting import CLOSING_TOKENS, encode_prompt, render_pair
+from rank1_batch.judging.closing import close_reasoning
+from rank1_batch.judging.fitting import encode_prompt, render_pair, reserve_closing
+from rank1_batch.judging.readers import Reader
 from rank1_batch.judging.records import (
     Begun,
     Engine,
@@ -17,7 +18,7 @@ from rank1_batch.judging.records import (
     Reasoning,
     failed_judgment,
 )
-from rank1_batch.judging.scoring import Verdict, score_verdict
+from rank1_batch.judging.scoring import Verdict, grade_verdict, score_verdict
 
 
 async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
@@ -27,9 +28,9 @@ async def judge_pair(engine: Engine, pair: Pair, policy: Policy) -> Judgment:
         if policy.kind is PolicyKind.NO_THINK:
             reasoning = Reasoning((), "", 0, complete=False)
         else:
-            room = engine.max_model_len - len(prompt) - CLOSING_TOKENS
+            room = engine.max_model_len - len(prompt) - reserve_closing(policy.reader)
             reasoning = await _reason(engine, prompt, min(policy.max_thinking_tokens, room), pair.begun)
-        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        verdict = await engine.verdict(_close(engine, prompt, reasoning, policy.reader))
         return _judgment(policy, len(prompt), truncated, reasoning, verdict)
     except RowError as error:
         return failed_judgment(str(error))
@@ -45,9 +46,9 @@ async def judge_given_trace(
     """
     try:
         prompt, truncated = encode_prompt(engine, render_pair(engine, pair, policy), policy)
-        ids = engine.encode(f"{trace}{THINK_END}" if complete else trace or "")
+        ids = engine.encode(f"{trace}{policy.reader.think_end}" if complete else trace or "")
         reasoning = Reasoning(ids, trace or "", len(ids), complete)
-        verdict = await engine.verdict(_close(engine, prompt, reasoning))
+        verdict = await engine.verdict(_close(engine, prompt, reasoning, policy.reader))
         return _judgment(policy, len(prompt), truncated, reasoning, verdict)
     except RowError as error:
         return failed_judgment(str(error))
@@ -67,17 +68,20 @@ async def _reason(engine: Engine, prompt: list[int], max_tokens: int, begun: Beg
     return Reasoning([*start, *rest.token_ids], begun.trace + rest.text, len(start) + rest.tokens, rest.complete)
 
 
-def _close(engine: Engine, prompt: list[int], reasoning: Reasoning) -> list[int]:
+def _close(engine: Engine, prompt: list[int], reasoning: Reasoning, reader: Reader) -> list[int]:
     """The prompt of the verdict: the generated tokens, or the closed reasoning if it did not end by itself."""
+    before = engine.encode(reader.before)
+    if reader.think_end is None:
+        return prompt + before
     if reasoning.complete:
-        return [*prompt, *reasoning.token_ids]
-    closing = engine.encode(close_reasoning(reasoning.text))
-    spare = engine.max_model_len - len(prompt) - 1
+        return [*prompt, *reasoning.token_ids, *before]
+    closing = engine.encode(close_reasoning(reasoning.text, reader.think_end))
+    spare = engine.max_model_len - len(prompt) - len(before) - 1
     if len(closing) <= spare:
-        return prompt + closing
+        return prompt + closing + before
     # Tokenising the text can give more tokens than were generated. Then the last ones are cut.
-    end = engine.encode(f"\n{THINK_END}")
-    return prompt + closing[: spare - len(end)] + end
+    end = engine.encode(f"\n{reader.think_end}")
+    return prompt + closing[: spare - len(end)] + end + before
 
 
 def _judgment(policy: Policy, prompt_tokens: int, truncated: bool, reasoning: Reasoning, verdict: Verdict) -> Judgment:
@@ -85,15 +89,19 @@ def _judgment(policy: Policy, prompt_tokens: int, truncated: bool, reasoning: Re
         finish, trace = Finish.NO_THINK, None
     else:
         finish, trace = (Finish.COMPLETE if reasoning.complete else Finish.CLOSED), reasoning.text
+    reader = policy.reader
+    score, grade = score_verdict(verdict, reader), grade_verdict(verdict, reader)
     return Judgment(
-        score=score_verdict(verdict),
-        true_logprob=verdict.true_logprob,
-        false_logprob=verdict.false_logprob,
-        label=verdict.true_logprob > verdict.false_logprob,
+        score=score,
+        true_logprob=None if reader.grades else verdict[0],
+        false_logprob=None if reader.grades else verdict[1],
+        label=grade >= reader.relevant_from,
         finish=finish,
         trace=trace,
         prompt_tokens=prompt_tokens,
         trace_tokens=reasoning.tokens,
         passage_truncated=truncated,
         error=None,
+        answer_logprobs=verdict,
+        grade=grade if reader.grades else None,
     )

@@ -5,7 +5,7 @@ Knows nothing about tokens. A prompt is a sequence of text pieces, each tokenise
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 RANK1_TEMPLATE = (
@@ -18,7 +18,7 @@ RANK1_TEMPLATE = (
 
 QUERY_SLOT = "FILL_QUERY_HERE"
 
-_SLOTS = re.compile(r"\{(query|passage)\}")
+_SLOTS = re.compile(r"\{(query|passage|instruction)\}")
 
 
 class ControlTokens(NamedTuple):
@@ -66,21 +66,28 @@ def combine_title(title: str | None, text: str) -> str:
 def check_template(template: str) -> list[str]:
     """What is wrong with a template, one sentence for each problem. Empty if it is right."""
     slots = _SLOTS.findall(template)
-    return [
+    problems = [
         f"prompt.template needs {{{slot}}} exactly once, but has it {slots.count(slot)} times"
         for slot in ("query", "passage")
         if slots.count(slot) != 1
     ]
+    if slots.count("instruction") > 1:
+        problems.append(f"prompt.template may have {{instruction}} once, but has it {slots.count('instruction')} times")
+    return problems
 
 
-def render_prompt(template: str, query: str, passage: str, control: ControlTokens) -> Prompt:
-    """The prompt of one pair. `template` holds `{query}` and `{passage}` once each.
+def has_instruction(template: str) -> bool:
+    """Whether a template has a place for the instruction. Otherwise the instruction goes after the query."""
+    return "instruction" in _SLOTS.findall(template)
 
-    If a query or a passage spells a control token, the text is split there, so that the model reads it
-    as ordinary letters.
+
+def render_prompt(template: str, query: str, passage: str, control: ControlTokens, instruction: str = "") -> Prompt:
+    """The prompt of one pair. `template` holds `{query}` and `{passage}` once each, and perhaps `{instruction}`.
+
+    If a text of a user spells a control token, it is split there, so that the model reads it as ordinary letters.
     """
     parts = _SLOTS.split(template)
-    user_text = {"query": query, "passage": passage}
+    user_text = {"query": query, "passage": passage, "instruction": instruction}
     slot = 1 + 2 * parts[1::2].index("passage")
     before = _fill(parts[:slot], user_text, control)
     after = _fill(parts[slot + 1 :], user_text, control)
@@ -109,7 +116,7 @@ def join_pieces(texts: Iterable[tuple[str, ...]], control: ControlTokens) -> tup
     return tuple(pieces)
 
 
-def _fill(parts: Sequence[str], user_text: dict[str, str], control: ControlTokens) -> tuple[str, ...]:
+def _fill(parts: Sequence[str], user_text: Mapping[str, str], control: ControlTokens) -> tuple[str, ...]:
     """The pieces of a part of the template. In `parts`, literals and slot names alternate."""
     texts = [_defuse(user_text[part], control) if place % 2 else (part,) for place, part in enumerate(parts)]
     return join_pieces(texts, control)

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from rank1_batch.judging.prompts import ControlTokens
+from rank1_batch.judging.readers import RANK1, Reader
 from rank1_batch.judging.scoring import Verdict
 
 
@@ -43,12 +44,18 @@ class PolicyKind(StrEnum):
 
 
 class Policy(NamedTuple):
-    """How to ask: the prompt's template, the data set's prompt, and how long the model may think."""
+    """How to ask: the prompt's template, how long the model may think, and how its answer is read.
+
+    `dataset_prompt` is the data set's own form of a query. `instruction` is for pairs without one, if the template
+    has a place for it.
+    """
 
     kind: PolicyKind
     max_thinking_tokens: int
     template: str
     dataset_prompt: str | None = None
+    instruction: str | None = None
+    reader: Reader = RANK1
 
 
 class Finish(StrEnum):
@@ -63,8 +70,8 @@ class Finish(StrEnum):
 class Reasoning(NamedTuple):
     """What the model wrote after the prompt.
 
-    `token_ids` go back to the engine unchanged. If `complete`, they end with `</think>`. `text` is the
-    reasoning without `</think>`. `tokens` counts the generated tokens.
+    `token_ids` go back to the engine unchanged. If `complete`, they end with the reader's `think_end`. `text` is the
+    reasoning without it. `tokens` counts the generated tokens.
     """
 
     token_ids: Sequence[int]
@@ -90,21 +97,28 @@ class Engine(Protocol):
     cached_tokens: int
     """How many of these tokens the engine found in its prefix cache."""
 
+    def wrap_chat(self, message: str) -> str:
+        """The text of a chat that ends where the model answers this message of the user."""
+
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`. Control tokens in it become their ids. Nothing is added."""
 
     async def reason(self, prompt: Sequence[int], max_tokens: int) -> Reasoning:
-        """Continue `prompt` greedily until `</think>`, the model's end of text, or `max_tokens`."""
+        """Continue `prompt` greedily until the end of reasoning, the model's end of text, or `max_tokens`."""
 
     async def verdict(self, prompt: Sequence[int]) -> Verdict:
-        """The two logprobs at the position right after `prompt`. The prompt must end in `</think>`."""
+        """The logprobs of the reader's answers at the position right after `prompt`."""
 
     async def close(self) -> None:
         """Stop the engine and free what it holds."""
 
 
 class Judgment(NamedTuple):
-    """The result of judging a pair. Score and logprobs are None on error."""
+    """The result of judging a pair. Score, label and logprobs are None on error.
+
+    `true_logprob` and `false_logprob` are of the better and the worse one of two answers. With more answers they are
+    None, and `grade` is the value of the likeliest answer.
+    """
 
     score: float | None
     true_logprob: float | None
@@ -116,15 +130,10 @@ class Judgment(NamedTuple):
     trace_tokens: int
     passage_truncated: bool
     error: str | None
+    answer_logprobs: Verdict | None = None
+    grade: float | None = None
 
 
 def failed_judgment(error: str) -> Judgment:
     """The judgment of a row that could not be judged: the reason, and no score."""
     return Judgment(None, None, None, None, Finish.ERROR, None, 0, 0, passage_truncated=False, error=error)
-
-
-def read_verdict(judgment: Judgment) -> Verdict | None:
-    """The two logprobs of a judgment; None on error."""
-    if judgment.true_logprob is None or judgment.false_logprob is None:
-        return None
-    return Verdict(judgment.true_logprob, judgment.false_logprob)

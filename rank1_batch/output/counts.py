@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from rank1_batch.judging.records import Finish, Judgment, read_verdict
+from rank1_batch.judging.records import Finish, Judgment
 from rank1_batch.judging.scoring import is_saturated, is_stray
 from rank1_batch.output.layout import COUNTS_KEY
 
@@ -35,7 +35,12 @@ def add_counts(a: Counts, b: Counts) -> Counts:
 
 def read_counts(footer: pq.FileMetaData) -> Counts:
     """The counts that were put with a unit's judgments."""
-    return Counts(**json.loads(footer.metadata[COUNTS_KEY]))
+    return parse_counts(footer.metadata[COUNTS_KEY])
+
+
+def parse_counts(text: str | bytes) -> Counts:
+    """The counts of a unit from their JSON."""
+    return Counts(**json.loads(text))
 
 
 def count_judgments(judgments: list[Judgment]) -> Counts:
@@ -50,5 +55,7 @@ def count_judgments(judgments: list[Judgment]) -> Counts:
         prompt_tokens=sum(judgment.prompt_tokens for judgment in judgments),
         trace_tokens=sum(judgment.trace_tokens for judgment in judgments),
         saturated=sum(judgment.score is not None and is_saturated(judgment.score) for judgment in judgments),
-        stray=sum(verdict is not None and is_stray(verdict) for verdict in map(read_verdict, judgments)),
+        stray=sum(
+            judgment.answer_logprobs is not None and is_stray(judgment.answer_logprobs) for judgment in judgments
+        ),
     )

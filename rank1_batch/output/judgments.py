@@ -1,12 +1,16 @@
 """The table in it: judgments in, judgments out, texts beside them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
 from rank1_batch.columns import (
+    ANSWER_LOGPROBS,
     CANDIDATE,
     DOC_ID,
+    FALSE_LOGPROB,
+    FINISH,
     FIRST_STAGE_RANK,
     FIRST_STAGE_SCORE,
     INSTRUCTION,
@@ -15,6 +19,7 @@ from rank1_batch.columns import (
     QUERY_ID,
     ROW,
     TITLE,
+    TRUE_LOGPROB,
     UNIT_ID,
 )
 from rank1_batch.errors import BadFileError
@@ -40,6 +45,8 @@ JUDGMENT_TYPES = {
     "trace_tokens": pa.int32(),
     "passage_truncated": pa.bool_(),
     "error": pa.string(),
+    "answer_logprobs": pa.list_(pa.float64()),
+    "grade": pa.float64(),
 }
 """The columns of a Judgment, in its order."""
 
@@ -82,9 +89,16 @@ def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str
 
 def parse_judgments(table: pa.Table) -> list[Judgment]:
     """The judgments of a committed unit, as they were when `build_judgments` wrote them."""
-    rows = zip(*(table[name].to_pylist() for name in JUDGMENT_TYPES), strict=True)
-    found = (Judgment(*row) for row in rows)
-    return [judgment._replace(finish=Finish(judgment.finish)) for judgment in found]
+    names = [name for name in JUDGMENT_TYPES if name in table.column_names]
+    columns = [table[name].to_pylist() for name in names]
+    return [_parse_row(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _parse_row(row: dict[str, Any]) -> Judgment:
+    logprobs = row.get(ANSWER_LOGPROBS)
+    if logprobs is None and row[TRUE_LOGPROB] is not None:  # a file of an earlier version
+        logprobs = (row[TRUE_LOGPROB], row[FALSE_LOGPROB])
+    return Judgment(**{**row, FINISH: Finish(row[FINISH]), ANSWER_LOGPROBS: logprobs and tuple(logprobs)})
 
 
 def _optional(table: pa.Table, name: str, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:

@@ -16,10 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rank1_batch.errors import Rank1BatchError, RefusedError, StorageError
-from rank1_batch.storage.store import Store, create_bytes, delete_file, read_bytes, write_bytes
+import msgspec
+
+from rank1_batch.errors import BadFileError, Rank1BatchError, RefusedError, StorageError
+from rank1_batch.storage.documents import read_document
+from rank1_batch.storage.store import Store, create_bytes, delete_file, write_bytes
 
 LEASE_PATH = "_rank1/lease.json"
 
@@ -63,17 +66,27 @@ class Lease(NamedTuple):
 
 
 def read_lease(store: Store) -> Lease | None:
-    """The lease of an output; None where nobody holds it."""
-    data = read_bytes(store, LEASE_PATH)
-    return None if data is None else Lease(**json.loads(data))
+    """The lease of an output; None where nobody holds it. Raises BadFileError for a damaged one."""
+    found = read_document(store, LEASE_PATH, dict[str, Any])
+    if found is None:
+        return None
+    try:
+        # A later version may write more.
+        return msgspec.convert([found[name] for name in Lease._fields if name in found], Lease)
+    except msgspec.ValidationError as error:
+        raise BadFileError(f"{store.url}/{LEASE_PATH} is damaged: {error}") from error
 
 
 def may_go_on(store: Store, run_id: str) -> bool:
     """Whether a run still holds the output, and was not asked to stop. For its replicas.
 
-    Where there is no lease, the run has ended, or this machine does not see the output any more.
+    Where there is no lease, the run has ended, or this machine does not see the output any more. A damaged lease says
+    nothing: the run that holds it writes it anew.
     """
-    lease = read_lease(store)
+    try:
+        lease = read_lease(store)
+    except BadFileError:
+        return True
     return lease is not None and (lease.run_id == run_id and lease.state == LeaseState.RUNNING)
 
 
@@ -119,8 +132,8 @@ class HeldLease:
         self._ended = True
         self._wake.set()
         self._thread.join()
-        found = read_lease(self._store)
-        if found is not None and found.run_id == self.run_id:
+        self._look()
+        if not self.lost:
             delete_file(self._store, LEASE_PATH)
 
     def _keep(self) -> None:
@@ -134,7 +147,10 @@ class HeldLease:
 
     def _look(self) -> None:
         """Find out whether this run still holds the lease. If the file is gone, another run took it and has ended."""
-        found = read_lease(self._store)
+        try:
+            found = read_lease(self._store)
+        except BadFileError:
+            return  # no run wrote this, since each puts a whole file: the next renewal replaces it
         if found is None or found.run_id not in (self.run_id, self._displaced):
             self.lost_to, self.lost = found, True
 
@@ -156,21 +172,49 @@ def hold_lease(
     where its process is known to be gone), and `tell`s so. Raises RefusedError where it is alive,
     unless `takeover` asks to take its place.
     """
-    lease, other = _new_lease(), None
-    if not create_bytes(store, LEASE_PATH, _to_json(lease)):
-        other = read_lease(store)
-        if other is not None and not takeover and not _is_gone(other):
-            _wait_for_silence(store, other, tell, timing.expires_s)
-        write_bytes(store, LEASE_PATH, _to_json(lease))
-    held = HeldLease(store, lease, other and other.run_id, timing.renew_s)
+    lease, held = _new_lease(), None
     try:
+        displaced = _take(store, lease, tell, timing.expires_s, takeover=takeover)
+        held = HeldLease(store, lease, displaced, timing.renew_s)
         yield held
     except StorageError:
         raise  # the store is away: the lease runs out by itself
     except BaseException:  # also KeyboardInterrupt: the next run must not wait for this one's lease to expire
-        held.release()
+        _give_back(store, lease) if held is None else held.release()
         raise
     held.release()
+
+
+def _take(store: Store, lease: Lease, tell: Callable[[str], None], expires_s: float, *, takeover: bool) -> str | None:
+    """Put a lease where there is none, or one that is free. Returns the id of the run that held it before."""
+    # Read first: where a store ignores the condition of a put, it would replace the other run's lease.
+    other = _read_other(store, takeover=takeover)
+    if other is None and create_bytes(store, LEASE_PATH, _to_json(lease)):
+        return None
+    other = other or _read_other(store, takeover=takeover)
+    if other is not None and not takeover and not _is_gone(other):
+        _wait_for_silence(store, other, tell, expires_s)
+    write_bytes(store, LEASE_PATH, _to_json(lease))
+    return other and other.run_id
+
+
+def _give_back(store: Store, lease: Lease) -> None:
+    """Delete a lease, if it was put before the run was stopped."""
+    with contextlib.suppress(BadFileError):
+        found = read_lease(store)
+        if found is not None and found.run_id == lease.run_id:
+            delete_file(store, LEASE_PATH)
+
+
+def _read_other(store: Store, *, takeover: bool) -> Lease | None:
+    """The lease of another run; None where there is none, or a damaged one that `takeover` asks to replace."""
+    try:
+        return read_lease(store)
+    except BadFileError as error:
+        if takeover:
+            return None
+        hint = "If no other run is active on this output, replace it with run.takeover=true."
+        raise BadFileError(f"{error}. {hint}") from error
 
 
 def _new_lease() -> Lease:

@@ -1,13 +1,15 @@
-"""_rank1/units.parquet and first_stages.json: the plan."""
+"""_rank1/units.parquet, inputs.json and first_stages.json: the plan, its files by content, and where they came from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rank1_batch.errors import BadFileError
-from rank1_batch.output.layout import FIRST_STAGES_PATH, PLAN_PATH
+from rank1_batch.output.layout import FIRST_STAGES_PATH, INPUTS_PATH, PLAN_PATH
+from rank1_batch.pairs.inputs import KnownFile
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.parquet import to_parquet
@@ -20,9 +22,18 @@ def read_plan(store: Store) -> list[Unit]:
     if data is None:
         return []
     try:
-        return [Unit(**row) for row in pq.read_table(pa.BufferReader(data)).to_pylist()]
-    except (pa.ArrowInvalid, TypeError) as error:
+        return [*_read_units(pq.ParquetFile(pa.BufferReader(data)))]
+    except (pa.ArrowInvalid, KeyError) as error:
         raise BadFileError(f"{store.url}/{PLAN_PATH} is damaged: {error}") from error
+
+
+def _read_units(file: pq.ParquetFile) -> Iterator[Unit]:
+    """Units of the same input file share its name: a plan may have a million units."""
+    shared: dict[str, str] = {}
+    for batch in file.iter_batches():
+        ids, paths, identities, *numbers = (batch[name].to_pylist() for name in Unit._fields)
+        for unit_id, path, identity, *rest in zip(ids, paths, identities, *numbers, strict=True):
+            yield Unit(unit_id, shared.setdefault(path, path), shared.setdefault(identity, identity), *rest)
 
 
 def write_plan(store: Store, units: Sequence[Unit], before: FileInfo | None = None) -> None:
@@ -42,3 +53,17 @@ def read_first_stages(store: Store) -> list[Any]:
 def write_first_stages(store: Store, first_stages: Sequence[Any]) -> None:
     """Put them all, in place of fewer."""
     write_document(store, FIRST_STAGES_PATH, first_stages)
+
+
+def read_inputs(store: Store) -> dict[str, KnownFile]:
+    """Digests of planned files, by path, so that a copy of one is known to be the same. Some may have none."""
+    found = read_document(store, INPUTS_PATH, dict[str, list[str]]) or {}
+    try:
+        return {path: msgspec.convert(fields, KnownFile) for path, fields in found.items()}
+    except msgspec.ValidationError as error:
+        raise BadFileError(f"{store.url}/{INPUTS_PATH} is damaged: {error}") from error
+
+
+def write_inputs(store: Store, files: dict[str, KnownFile]) -> None:
+    """Put them all, in place of fewer."""
+    write_document(store, INPUTS_PATH, files)

@@ -9,23 +9,23 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.columns import DOC_ID, QUERY_ID, RANK
 from rank1_batch.errors import BadFileError, RefusedError
-from rank1_batch.output.layout import judgments_path
+from rank1_batch.output.fingerprint import find_judge, tag_run
+from rank1_batch.output.layout import JOB_PATH, judgments_path
 from rank1_batch.output.order import RANKING_SCHEMA, RUN_SCORE, rank_rows
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.buckets import deal_rows, read_bucket
+from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_footers, read_tables, to_parquet
 from rank1_batch.storage.store import Store, delete_file, list_files, put_over, stat_file, write_file
 
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
-
-RUN_TAG = "rank1_batch"
 
 RUN_COMPRESSION = 6
 
@@ -37,16 +37,29 @@ ONE_REQUEST_BYTES = 64 << 20
 MOST_BUCKETS = 500
 """Each is an open file while rows are dealt here, and a partition of the shuffle on a cluster."""
 
+NO_RUN_ID = r"^$|[\s\v\p{Z}\x00\x1c-\x1f\x{85}]"
+"""Ids that no line of a TREC run can hold. trec_eval splits at ASCII blanks, Python's readers at all of Unicode's."""
+
+NO_RUN_QUERY_ID = r"^[#\x{feff}]"
+"""Beginnings of a query_id that make its line a comment, or are lost as a byte order mark."""
+
+EXAMPLES = 3
+
 RANKED_COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
 
 
 class RankedBucket(NamedTuple):
-    """A bucket whose ranking is written. `run` is its part of the run, a member of a gzip file."""
+    """A bucket whose ranking is written. `run` is its part of the run, a member of a gzip file.
+
+    `not_in_run` counts rows whose ids a TREC run cannot hold; `examples` are the ids of some of them.
+    """
 
     bucket: int
     queries: int
     rows: int
     run: bytes
+    not_in_run: int = 0
+    examples: Sequence[str] = ()
 
 
 Seen = Mapping[str, str]
@@ -57,11 +70,16 @@ RankBuckets = Callable[[Store, Sequence[str], int, Seen], Iterator[RankedBucket]
 
 
 class Ranked(NamedTuple):
-    """What was ranked. `duplicates` are rows whose query had the same doc_id already."""
+    """What was ranked. `duplicates` are rows whose query had the same doc_id already.
+
+    `not_in_run` and its `examples` are those of all buckets (RankedBucket).
+    """
 
     queries: int
     rows: int
     duplicates: int
+    not_in_run: int = 0
+    examples: tuple[str, ...] = ()
 
 
 def rank_here(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
@@ -78,9 +96,12 @@ def rank_bucket(store: Store, bucket: int, rows: pa.Table, seen: Seen) -> Ranked
     """Rank all rows of a bucket's queries and write their part of the ranking: the same bytes for the same rows."""
     ranked = rank_rows(rows)
     put_over(store, f"{RANKING_FOLDER}/{_bucket_name(bucket)}", to_parquet(ranked.drop([RUN_SCORE])), seen)
+    held, others = _split_by_ids(ranked)
+    tag = tag_run(find_judge(read_document(store, JOB_PATH, dict[str, Any]) or {}))
     # mtime=0: the same scores give the same bytes. Members of a gzip file may follow each other.
-    run = gzip.compress(_run_text(ranked), RUN_COMPRESSION, mtime=0)
-    return RankedBucket(bucket, pc.count_distinct(ranked[QUERY_ID]).as_py(), len(ranked), run)
+    run = gzip.compress(_run_text(held, tag), RUN_COMPRESSION, mtime=0)
+    queries = pc.count_distinct(ranked[QUERY_ID]).as_py()
+    return RankedBucket(bucket, queries, len(ranked), run, len(others), _show_ids(others))
 
 
 def rank_units(
@@ -98,7 +119,8 @@ def rank_units(
     """
     total = sum(unit.pairs for unit in units)
     buckets = min(-(-total // bucket_rows), MOST_BUCKETS)
-    queries = rows = 0
+    queries = rows = not_in_run = 0
+    examples: list[str] = []
     seen = see_ranking(store) if seen is None else seen
     with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
         members: dict[int, Path] = {}
@@ -107,9 +129,11 @@ def rank_units(
             members[ranked.bucket].write_bytes(ranked.run)
             queries += ranked.queries
             rows += ranked.rows
+            not_in_run += ranked.not_in_run
+            examples += ranked.examples
         _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], Path(folder)), seen)
     _delete_others(store, members)
-    return Ranked(queries, rows, total - rows)
+    return Ranked(queries, rows, total - rows, not_in_run, tuple(sorted(examples)[:EXAMPLES]))
 
 
 def is_ranked(store: Store, rows: int) -> bool:
@@ -147,10 +171,24 @@ def _join_files(paths: Sequence[Path], folder: Path) -> Path:
     return joined
 
 
-def _run_text(ranked: pa.Table) -> bytes:
+def _split_by_ids(ranked: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """The rows whose ids a TREC run can hold, and the others."""
+    bad = [pc.match_substring_regex(ranked[name], NO_RUN_ID) for name in (QUERY_ID, DOC_ID)]
+    bad.append(pc.match_substring_regex(ranked[QUERY_ID], NO_RUN_QUERY_ID))
+    mask = pc.or_(pc.or_(bad[0], bad[1]), bad[2])
+    return ranked.filter(pc.invert(mask)), ranked.filter(mask)
+
+
+def _show_ids(rows: pa.Table) -> list[str]:
+    """The ids of the first rows, for people."""
+    first = rows.slice(0, EXAMPLES).select([QUERY_ID, DOC_ID]).to_pylist()
+    return [f"{row[QUERY_ID]!r}/{row[DOC_ID]!r}" for row in first]
+
+
+def _run_text(ranked: pa.Table, tag: str) -> bytes:
     """The lines of a TREC run: query_id, Q0, doc_id, rank, score and tag, with a blank between two of them."""
     rank, score = (ranked[name].cast(pa.string()) for name in (RANK, RUN_SCORE))
-    columns = (ranked[QUERY_ID], "Q0", ranked[DOC_ID], rank, score, f"{RUN_TAG}\n", " ")
+    columns = (ranked[QUERY_ID], "Q0", ranked[DOC_ID], rank, score, f"{tag}\n", " ")
     lines = pc.binary_join_element_wise(*columns).combine_chunks()
     (text,) = pc.binary_join(pa.ListArray.from_arrays([0, len(lines)], lines), "")
     return bytes(text.as_buffer())

@@ -14,7 +14,7 @@ from rank1_batch.settings import RerankConfig, input_paths
 from rank1_batch.storage.documents import read_document, to_json
 from rank1_batch.storage.store import Store, absolute_url, open_store, read_bytes, write_bytes
 
-GROUPS = ("model", "engine", "prompt", "policy", "input", "output", "cluster", "gates", "golden")
+GROUPS = ("model", "engine", "reader", "prompt", "policy", "input", "output", "cluster", "gates", "golden")
 
 
 def record_settings(store: Store, config: RerankConfig) -> None:

@@ -3,9 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from rank1_batch.errors import BadFileError
-from rank1_batch.output.layout import SUCCESS_PATH
+from rank1_batch.errors import BadFileError, SettingsError
+from rank1_batch.output.commits import committed_units, count_committed
+from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH, judgments_path
+from rank1_batch.output.plan import read_plan
+from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.documents import parse_document, to_json
 from rank1_batch.storage.store import Store, read_bytes
@@ -41,3 +45,31 @@ def is_finished(store: Store, units: Sequence[Unit]) -> bool:
         return parse_document(store, SUCCESS_PATH, data, PlanStamp) == stamp_plan(units)
     except BadFileError:
         return False  # the job writes it anew
+
+
+class Finished(NamedTuple):
+    """The units of a finished job: those that have judgments, and those whose input could not be read."""
+
+    units: list[Unit]
+    unread: list[Unit]
+
+
+def find_finished_units(store: Store) -> Finished:
+    """The units of the job that is finished here, in the plan's order.
+
+    Raises SettingsError where none is finished or where files of judgments are gone, BadFileError where some are
+    damaged.
+    """
+    plan, committed = read_plan(store), committed_units(store)
+    if not plan:
+        raise SettingsError([f"{store.url} holds no plan of a job (no {PLAN_PATH})"])
+    if not is_finished(store, plan):
+        problem = f"the job at {store.url} has not finished, or it failed a check (no {SUCCESS_PATH} for its plan)"
+        raise SettingsError([problem])
+    units = [unit for unit in plan if unit.unit_id in committed]
+    unread = [unit for unit in plan if unit.unit_id not in committed]
+    counts, summary = count_committed(store, units), read_summary(store)
+    if unread and (summary is None or summary.counts.rows != counts.rows):
+        problem = f"{store.url} has lost files of judgments, for example {judgments_path(unread[0].unit_id)}"
+        raise SettingsError([f"{problem}. Run the same jobs.rerank command again. It judges these rows."])
+    return Finished(units, unread)

@@ -35,7 +35,12 @@ class UnitReader:
         Raises BadFileError if the file has changed since it was planned, or cannot be read.
         """
         reader, layout = self._reader(unit)
-        rows = reader.read(unit.row_start, unit.row_stop, layout.file_columns())
+        try:
+            rows = reader.read(unit.row_start, unit.row_stop, layout.file_columns())
+        except (BadFileError, TypeError):
+            # Where a file is replaced, s3fs (2026.9) raises a TypeError over an answer without a message.
+            self._check_unchanged(unit)
+            raise
         self._check_unchanged(unit)  # it may have been replaced while it was read
         return flatten(rows, layout, unit.row_start), layout.keep
 

@@ -4,20 +4,40 @@ Knows nothing about files or Ray.
 """
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-UNIT_ROWS = 256
+LARGEST_UNIT_ROWS = 1024
 
-LARGEST_UNIT_ROWS = 4096
+SEQUENCE_ROWS = 4
+"""Rows of a unit for each sequence of an engine, at most. A unit then takes a replica about as long as four rows, one
+after the other: some minutes at most, whatever the model."""
 
-SMALLEST_UNIT_ROWS = 32
+TAIL_UNITS = 3
+"""Toward the end, a unit takes at most a third of what is left for each replica, so that all finish together."""
 
-MOST_UNITS = 20_000
 
-TAIL_UNITS = 64
-"""Toward the end, a unit takes at most 1/64 of the remaining pairs, so that all replicas finish together."""
+class UnitSizes(NamedTuple):
+    """How large units are: `rows` at most, and smaller toward the end of a job for so many `replicas`."""
+
+    rows: int = LARGEST_UNIT_ROWS
+    least_rows: int = 32
+    replicas: int = 1
+
+    def cut(self, remaining_pairs: int) -> int:
+        """Pairs of the next unit when `remaining_pairs` are left."""
+        return min(self.rows, max(self.least_rows, remaining_pairs // (TAIL_UNITS * self.replicas)))
+
+
+DEFAULT_SIZES = UnitSizes()
+
+
+def choose_sizes(max_num_seqs: int, replicas: int) -> UnitSizes:
+    """The sizes for replicas whose engines judge `max_num_seqs` rows at a time.
+
+    The last units have a row for each sequence: smaller ones leave engines idle (`benchmarks/dealing.py`).
+    """
+    return UnitSizes(min(LARGEST_UNIT_ROWS, SEQUENCE_ROWS * max_num_seqs), max_num_seqs, replicas)
 
 
 class Unit(NamedTuple):
@@ -40,44 +60,34 @@ def name_unit(path: str, identity: str, row_start: int, row_stop: int) -> str:
     return hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
 
 
-def choose_unit_rows(total_pairs: int) -> int:
-    """Pairs for each unit: 256, or more for a large job to keep it near 20,000 units, but at most 4,096."""
-    return min(max(UNIT_ROWS, total_pairs // MOST_UNITS), LARGEST_UNIT_ROWS)
+def cut_runs(query_ends: Iterable[int], sizes: UnitSizes, remaining_pairs: int) -> Iterator[tuple[int, int]]:
+    """Cut the rows of one file into (start, stop) runs, between queries where it can be.
 
-
-def cut_unit_rows(unit_rows: int, remaining_pairs: int) -> int:
-    """Pairs of the next unit when `remaining_pairs` are left. Units get smaller toward the end."""
-    return min(unit_rows, max(SMALLEST_UNIT_ROWS, remaining_pairs // TAIL_UNITS))
-
-
-def cut_runs(query_ends: Sequence[int], unit_rows: int, remaining_pairs: int) -> Iterator[tuple[int, int]]:
-    """Cut the rows of one file into (start, stop) runs of about `unit_rows`, between queries.
-
-    `query_ends` are the ascending row numbers at which a query ends. The last one is the number of
-    rows. A query of more than `unit_rows` rows is split. `remaining_pairs` counts the pairs of this
-    file and of all after it.
+    `query_ends` are the ascending row numbers at which a query ends. The last one is the number of rows. A query that
+    is larger than a unit is split. `remaining_pairs` counts the pairs of this file and of all after it.
     """
-    start, stop_at = 0, query_ends[-1] if query_ends else 0
-    while start < stop_at:
-        rows = cut_unit_rows(unit_rows, remaining_pairs - start)
-        last = bisect_right(query_ends, start + rows) - 1
-        stop = query_ends[last] if last >= 0 else 0
-        if stop - start < max(1, rows // 2):
-            stop = min(start + rows, stop_at)
-        yield start, stop
-        start = stop
+    start = last = 0
+    for end in query_ends:
+        while end - start > (rows := sizes.cut(remaining_pairs - start)):
+            stop = last if last - start >= max(1, rows // 2) else start + rows
+            yield start, stop
+            start = stop
+        last = end
+    if start < last:
+        yield start, last
 
 
-def cut_lists(list_sizes: Sequence[int], unit_rows: int, remaining_pairs: int) -> Iterator[tuple[int, int, int]]:
-    """Cut rows with a list of candidates each into (start, stop, pairs) of about `unit_rows` pairs.
+def cut_lists(list_sizes: Iterable[int], sizes: UnitSizes, remaining_pairs: int) -> Iterator[tuple[int, int, int]]:
+    """Cut rows with a list of candidates each into (start, stop, pairs).
 
     A row is never split, so one query's candidates stay in one unit.
     """
-    start = pairs = done = 0
+    start = stop = pairs = done = 0
     for row, size in enumerate(list_sizes):
-        if pairs and pairs + size > cut_unit_rows(unit_rows, remaining_pairs - done):
+        if pairs and pairs + size > sizes.cut(remaining_pairs - done):
             yield start, row, pairs
             start, done, pairs = row, done + pairs, 0
         pairs += size
-    if start < len(list_sizes):
-        yield start, len(list_sizes), pairs
+        stop = row + 1
+    if start < stop:
+        yield start, stop, pairs

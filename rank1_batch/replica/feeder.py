@@ -4,6 +4,7 @@ Knows nothing about files or Ray.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
@@ -14,15 +15,31 @@ SLOTS_PER_SEQUENCE = 1.2
 """Rows in flight for each sequence of the engine. Above 1, because some rows are between their two requests."""
 
 
+def count_slots(max_num_seqs: int) -> int:
+    """Rows that are in flight at one time."""
+    return max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE))
+
+
 class Feeder:
     """Judges rows on one engine, at most `slots` at a time, in the order given.
 
-    All methods belong to one event loop.
+    All methods belong to one event loop. `on_judged` is called in it with every pair that is judged. The attributes
+    may be read from any thread. `in_flight` holds the pairs that the engine was asked and has not answered. Once the
+    engine has died, they are those that it was asked when it died. `finished` counts the pairs that it has answered.
     """
 
-    def __init__(self, engine: Engine, policy: Policy, max_num_seqs: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        max_num_seqs: int,
+        on_judged: Callable[[Pair, Judgment], None] = lambda _pair, _judgment: None,
+    ) -> None:
+        self.in_flight: dict[Pair, asyncio.Task[Judgment]] = {}
+        self.finished = 0
         self._engine, self._policy = engine, policy
-        self._slots = asyncio.Semaphore(max(1, round(max_num_seqs * SLOTS_PER_SEQUENCE)))
+        self._slots = asyncio.Semaphore(count_slots(max_num_seqs))
+        self._on_judged = on_judged
         self._turn = asyncio.Lock()
         self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
@@ -30,15 +47,37 @@ class Feeder:
     async def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order; a BadRow becomes an error with its reason.
 
-        A call's rows begin after all rows of earlier calls have begun. `on_begin` is called when the first
-        of them has a slot. If it raises, the call ends. Equal pairs are judged once, even if they belong
+        A call's rows begin after all rows of earlier calls have begun. `on_begin` is called in another thread when
+        the first of them has a slot. If it raises, the call ends. Equal pairs are judged once, even if they belong
         to other calls in progress. An error that is not a row's fault ends all calls: no row begins after it.
         """
         async with self._turn:
             async with self._slots:  # wait for a free slot; nobody else can take it
                 self._check()
-                on_begin()
+                await asyncio.to_thread(on_begin)
             tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]
+        return await self._gather(tasks)
+
+    async def judge_apart(
+        self, groups: Sequence[Sequence[Pair | BadRow]], on_begin: Callable[[int], None]
+    ) -> list[list[Judgment]]:
+        """A judgment for each row of each group. One group begins when the one before it has ended.
+
+        No other rows are in flight meanwhile. `on_begin` is called with the number of the group, as in `judge`.
+        """
+        judged = []
+        async with self._turn:
+            while self.in_flight:  # no row begins without the turn
+                await asyncio.wait(self.in_flight.values())
+                self._check()
+            for number, rows in enumerate(groups):
+                self._check()
+                await asyncio.to_thread(on_begin, number)
+                tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]
+                judged.append(await self._gather(tasks))
+        return judged
+
+    async def _gather(self, tasks: Sequence["asyncio.Task[Judgment] | BadRow"]) -> list[Judgment]:
         await asyncio.gather(*(task for task in tasks if not isinstance(task, BadRow)))
         return [failed_judgment(task.reason) if isinstance(task, BadRow) else task.result() for task in tasks]
 
@@ -48,14 +87,22 @@ class Feeder:
         if task is None:
             await self._slots.acquire()
             self._check()
-            task = self._asked[pair] = asyncio.create_task(judge_pair(self._engine, pair, self._policy))
-            task.add_done_callback(self._end)
+            task = self._asked[pair] = self.in_flight[pair] = asyncio.create_task(
+                judge_pair(self._engine, pair, self._policy)
+            )
+            task.add_done_callback(functools.partial(self._end, pair))
         return task
 
-    def _end(self, task: asyncio.Task[Judgment]) -> None:
+    def _end(self, pair: Pair, task: asyncio.Task[Judgment]) -> None:
         self._slots.release()
         if not task.cancelled():
-            self._failure = self._failure or task.exception()
+            failure = task.exception()
+            if failure is None:
+                self._on_judged(pair, task.result())
+            self._failure = self._failure or failure
+        if self._failure is None:
+            self.finished += 1
+            del self.in_flight[pair]
 
     def _check(self) -> None:
         if self._failure is not None:

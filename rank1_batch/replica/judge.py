@@ -1,50 +1,56 @@
 """Judges a unit and commits its file, in an actor that owns one replica. Returns a small receipt."""
 
 import contextlib
+import itertools
 import json
 import logging
 import os
 import socket
 import threading
 import time
-import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from rank1_batch.errors import BadFileError, EngineDiedError, Rank1BatchError, SettingsError
+from rank1_batch.errors import BadFileError, EngineDiedError, NodeError, Rank1BatchError
 from rank1_batch.judging.again import begin_again, put_back
 from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
 from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
-from rank1_batch.output.deaths import count_deaths, record_deaths
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.deaths import read_deaths, record_last_life
+from rank1_batch.output.fingerprint import name_prompt, name_reader
 from rank1_batch.output.generations import Redo, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
-from rank1_batch.output.layout import PROMPT_KEY
+from rank1_batch.output.layout import PROMPT_KEY, READER_KEY, VERSIONS_KEY
 from rank1_batch.output.lease import may_go_on
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
+from rank1_batch.replica.feeder import count_slots
 from rank1_batch.replica.golden import GoldenSet, check_scores, given_traces
+from rank1_batch.replica.keeper import Keeper
+from rank1_batch.replica.life import Life, Who
 from rank1_batch.replica.loop import Replica
-from rank1_batch.replica.places import SAME_PLACES, find_unseen
-from rank1_batch.settings import GoldenConfig, RerankConfig
+from rank1_batch.replica.places import SAME_PLACES, find_other_weights, find_unseen
+from rank1_batch.replica.suspects import MOST_DEATHS, plan_turns
+from rank1_batch.settings import GoldenConfig, RerankConfig, find_stall_s
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import open_store
-from rank1_batch.versions import compare_versions, find_versions
+from rank1_batch.versions import compare_versions, find_versions, scoring_versions
 
 logger = logging.getLogger(__name__)
 
-MOST_DEATHS = 3
-"""Engines that may die over one unit before it is set aside."""
+SET_ASIDE = f"set aside: {MOST_DEATHS} engines or more died while they judged this row, one of them over it alone"
 
 LEASE_CHECK_S = 3.0
 
 
 class JudgeSpec(NamedTuple):
-    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it."""
+    """Everything that an actor needs. `first_file` is a file of the input: an actor checks that it sees it.
+
+    `weights` is the digest of a local checkpoint: an actor checks that its node has the same.
+    """
 
     config: RerankConfig
     input_url: str
@@ -54,6 +60,7 @@ class JudgeSpec(NamedTuple):
     golden: GoldenSet | None = None
     redo: Redo | None = None
     first_file: str = ""
+    weights: str | None = None
 
 
 class Receipt(NamedTuple):
@@ -80,48 +87,57 @@ class Receipt(NamedTuple):
 
 
 class JudgeUnits:
-    """Judges units, several at once; Ray Data calls it from one thread for each unit in flight."""
+    """Judges units, several at once. Ray Data calls it from one thread for each unit in flight.
 
-    def __init__(self, spec: JudgeSpec, node: str) -> None:
+    `actor` is a name that stays the same when a process takes the place of one that died. `is_lost` says whether a node
+    is gone: a process that ran there did not die of its rows.
+    """
+
+    def __init__(
+        self, spec: JudgeSpec, node: str, actor: str = "here", is_lost: Callable[[str], bool] = lambda _: False
+    ) -> None:
         self._check_versions(spec.versions)
         self._check_places(spec)
         self._spec, self._node = spec, node
         self._name = f"{os.getpid()}@{socket.gethostname()}"
         self._output = open_store(spec.output_url)
-        self._metadata = {PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt))}
-        self._deaths = count_deaths(self._output)
-        self._turns = _Turns()
+        self._metadata = {
+            PROMPT_KEY: json.dumps(name_prompt(spec.config.prompt)),
+            READER_KEY: json.dumps(name_reader(spec.config.reader)),
+            VERSIONS_KEY: json.dumps(scoring_versions()),
+        }
+        record_last_life(self._output, spec.run_id, actor, is_lost)
+        self._deaths = [*read_deaths(self._output).values()]
         self._rows = UnitReader(open_store(spec.input_url), spec.config.input.columns, spec.config.input.keep)
-        self._begun: dict[str, float] = {}
-        self._replica = Replica(spec.config)
+        generation = spec.redo.generation if spec.redo else 0
+        self._keeper = Keeper(self._output, generation, count_slots(spec.config.engine.max_num_seqs))
+        self._replica = Replica(spec.config, self._keeper.add)
+        who = Who(spec.run_id, actor, self._name, node)
+        self._life = Life(self._output, self._replica, who, self._keeper.keep_all)
         self._check_golden(spec.config.golden)
         self._lock = threading.Lock()
         self._told, self._told_retries = self._replica.usage(), 0
         self._go_on = may_go_on(self._output, spec.run_id)
         threading.Thread(target=self._watch_lease, name="lease", daemon=True).start()
+        stall_s = find_stall_s(spec.config)
+        threading.Thread(target=self._life.watch, args=(stall_s,), name="stall", daemon=True).start()
 
     def __call__(self, unit: Unit) -> Receipt:
         """Judge and commit one unit.
 
-        A unit over which an engine died before is judged alone, so that a second death can be blamed on it. This
-        process exits when its engine dies. Ray starts another one and calls it again.
+        This process exits when its engine dies. Ray starts another one and calls it again.
         """
         if self._go_on:
-            with contextlib.suppress(_StoppedError):
-                return self._judge_in_turn(unit)
-        return Receipt(unit.unit_id, Counts(), False, self._node, self._name, time.monotonic(), passed_over=True)
-
-    def _judge_in_turn(self, unit: Unit) -> Receipt:
-        suspect = unit.unit_id in self._deaths
-        with self._turns.alone() if suspect else self._turns.together():
             try:
-                receipt = self._judge(unit)
+                return self._judge(unit)
+            except _StoppedError:
+                pass
             except EngineDiedError as error:
-                self._die(error)
-                raise
+                self._life.end(str(error))
             finally:
-                self._begun.pop(unit.unit_id, None)
-            return receipt
+                self._life.begun.pop(unit.unit_id, None)
+                self._keeper.end(unit.unit_id, committed=False)
+        return Receipt(unit.unit_id, Counts(), False, self._node, self._name, time.monotonic(), passed_over=True)
 
     def _watch_lease(self) -> None:
         """Check every few seconds whether the run still holds its lease. End when it does not."""
@@ -129,6 +145,7 @@ class JudgeUnits:
             time.sleep(LEASE_CHECK_S)  # a poll: the driver may be on another node, and a store sends no notice
             with contextlib.suppress(Rank1BatchError):  # units meet the trouble of a store themselves
                 self._go_on = may_go_on(self._output, self._spec.run_id)
+        self._keeper.hurry()
 
     def _judge(self, unit: Unit) -> Receipt:
         start = time.monotonic()
@@ -149,22 +166,37 @@ class JudgeUnits:
         counts = count_judgments(judgments)
         built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
         won = commit_unit(self._output, unit, built, counts, generation)
-        began = self._begun.get(unit.unit_id, start)
+        self._keeper.end(unit.unit_id, committed=True)
+        begun = self._life.begun.get(unit.unit_id)
+        began = begun.began if begun else start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
         return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | BadRow]) -> list[Judgment]:
-        if self._deaths.get(unit.unit_id, 0) < MOST_DEATHS:
-            return self._replica.judge(rows, lambda: self._begin(unit))
-        reason = f"set aside: {MOST_DEATHS} engines died while they judged this row's unit"
-        return [failed_judgment(reason)] * len(rows)
+        """A judgment for each row, those that were kept included.
 
-    def _begin(self, unit: Unit) -> None:
-        """Mark the unit as started. Raises _StoppedError if the run was asked to stop."""
-        if not self._go_on:
+        `suspects.plan_turns` says which of the others are judged apart from all others.
+        """
+        judged = dict(self._keeper.begin(unit.unit_id, rows))
+        turns = plan_turns(unit.unit_id, [row for row in range(len(rows)) if row not in judged], self._deaths)
+        judged |= {row: failed_judgment(SET_ASIDE) for row in turns.set_aside}
+        if turns.groups:
+            groups = [[rows[row] for row in group] for group in turns.groups]
+            answers = self._replica.judge_apart(groups, lambda number: self._begin(unit, turns.groups[number], rows))
+            self._life.begin(unit.unit_id, (), rows)  # a death from now on has other causes
+            judged |= zip(itertools.chain(*turns.groups), itertools.chain(*answers), strict=True)
+        if turns.together:
+            together = [rows[row] for row in turns.together]
+            answer = self._replica.judge(together, lambda: self._begin(unit, turns.together, rows))
+            judged |= zip(turns.together, answer, strict=True)
+        return [judged[row] for row in range(len(rows))]
+
+    def _begin(self, unit: Unit, places: Sequence[int], rows: Sequence[Pair | BadRow]) -> None:
+        """Note whose turn it is. Raises _StoppedError if the run was asked to stop before the unit was begun."""
+        if unit.unit_id not in self._life.begun and not self._go_on:
             raise _StoppedError
-        self._begun[unit.unit_id] = time.monotonic()
-        logger.info("judging unit=%s rows=%d", unit.unit_id, unit.pairs)
+        self._life.begin(unit.unit_id, places, rows)
+        logger.info("judging unit=%s rows=%d", unit.unit_id, len(places))
 
     def _judge_again(self, unit: Unit, table: pa.Table, redo: Redo) -> list[Judgment]:
         """The judgments of a committed unit. Those that the redo selects are new."""
@@ -182,15 +214,6 @@ class JudgeUnits:
             sent, cached = self._told.prompt_tokens - told.prompt_tokens, self._told.cached_tokens - told.cached_tokens
             return sent, cached, retries
 
-    def _die(self, error: EngineDiedError) -> None:
-        """Record which units were started, and exit. Not by `exit_actor()`, after which Ray does not retry."""
-        with self._lock:
-            begun = list(self._begun)
-            logger.error("engine died, units begun: %s (%s)", ", ".join(begun), error)
-            record_deaths(self._output, begun, uuid.uuid4().hex)
-            logging.shutdown()
-            os._exit(1)
-
     def _check_golden(self, settings: GoldenConfig) -> None:
         """Raises GoldenError if this replica's scores differ from the golden set."""
         golden = self._spec.golden
@@ -199,45 +222,18 @@ class JudgeUnits:
             check_scores(golden, judgments, settings, self._node)
 
     def _check_places(self, spec: JudgeSpec) -> None:
-        """Raises SettingsError where rows would be judged into a folder that nobody looks into."""
-        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url):
+        """Raises NodeError where rows would be judged into a folder that nobody looks into, or by another model."""
+        if unseen := find_unseen(spec.input_url, spec.first_file, spec.output_url, spec.config.model.name):
             host = socket.gethostname()
-            raise SettingsError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
+            raise NodeError([*(f"{host}: {problem}" for problem in unseen), SAME_PLACES])
+        if problem := find_other_weights(spec.config.model, spec.weights):
+            raise NodeError([f"{socket.gethostname()}: {problem}"])
 
     def _check_versions(self, expected: dict[str, str]) -> None:
         differing = compare_versions(expected, find_versions())
         if differing:
-            raise SettingsError([f"a worker has other versions than the driver: {', '.join(differing)}"])
+            raise NodeError([f"a worker has other versions than the driver: {', '.join(differing)}"])
 
 
 class _StoppedError(Exception):
     """A unit was not started, because the run was asked to stop while it waited."""
-
-
-class _Turns:
-    """Lets many threads work at once, or one alone."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._working = 0
-        self._alone = False
-
-    def together(self) -> contextlib.AbstractContextManager[None]:
-        return self._turn(lambda: not self._alone, alone=False)
-
-    def alone(self) -> contextlib.AbstractContextManager[None]:
-        return self._turn(lambda: not self._alone and not self._working, alone=True)
-
-    @contextlib.contextmanager
-    def _turn(self, free: Callable[[], bool], *, alone: bool) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(free)
-            self._alone = alone
-            self._working += 1
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._alone = False if alone else self._alone
-                self._working -= 1
-                self._changed.notify_all()

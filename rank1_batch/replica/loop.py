@@ -26,22 +26,46 @@ class Usage(NamedTuple):
 
 
 class Replica:
-    """An engine that judges rows for several threads at once."""
+    """An engine that judges rows for several threads at once.
 
-    def __init__(self, config: RerankConfig) -> None:
+    `on_judged` is called in the engine's thread with every pair that is judged.
+    """
+
+    def __init__(
+        self, config: RerankConfig, on_judged: Callable[[Pair, Judgment], None] = lambda _pair, _judgment: None
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
         self._thread.start()
-        self._engine = self._wait(build_engine(config.model, config.engine))
         self._policy = build_policy(config)
-        self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs)
+        self._engine = self._wait(build_engine(config.model, config.engine, self._policy.reader))
+        if config.prompt.chat:
+            self._policy = self._policy._replace(template=self._engine.wrap_chat(self._policy.template))
+        self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs, on_judged)
 
     def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
         """A judgment for each row, in order. Raises EngineDiedError if the engine died.
 
-        `on_begin` is called in the engine's thread before the first row is judged. It may raise to stop the call.
+        `on_begin` is called before the first row is judged. It may raise to stop the call.
         """
         return self._wait(self._feeder.judge(rows, on_begin))
+
+    def judge_apart(
+        self, groups: Sequence[Sequence[Pair | BadRow]], on_begin: Callable[[int], None]
+    ) -> list[list[Judgment]]:
+        """A judgment for each row of each group. One group is in flight at a time, and no other row.
+
+        `on_begin` is called with the number of each group, and raises as in `judge`.
+        """
+        return self._wait(self._feeder.judge_apart(groups, on_begin))
+
+    def in_flight(self) -> set[Pair]:
+        """The pairs that the engine was asked and has not answered, or those when it died."""
+        return set(self._feeder.in_flight)
+
+    def count_finished(self) -> int:
+        """The pairs that the engine has answered so far."""
+        return self._feeder.finished
 
     def judge_given(self, rows: Sequence[tuple[Pair, str | None, bool]]) -> list[Judgment]:
         """The judgment of each (pair, trace, whether it is complete), in order. One short request for each row."""

@@ -74,29 +74,30 @@ def read_or_blame(store: Store, path: str, read: Callable[[], T], what: str = ""
             raise BadFileError(f"{store.url}/{path}: {what}{error}") from error
 
 
-def read_query_ends(store: Store, path: str, column: str) -> list[int]:
-    """The ascending row numbers at which a run of equal values of `column` ends."""
-    ends: list[int] = []
+def read_query_ends(store: Store, path: str, column: str) -> Iterator[int]:
+    """The ascending row numbers at which a run of equal values of `column` ends, while the file is read."""
     last, row = None, 0
     for batch in read_batches(store, path, [column]):
         values = _plain(batch.column(0))
-        if row and len(values) and values[0].as_py() == last:
-            ends.pop()
-        runs = pc.run_end_encode(values)
-        ends += [row + end for end in runs.run_ends.to_pylist()]
+        if not len(values):
+            continue
+        if row and values[0].as_py() != last:
+            yield row
+        for end in pc.run_end_encode(values).run_ends.to_pylist()[:-1]:
+            yield row + end
         row += len(values)
-        last = values[-1].as_py() if len(values) else last
-    return ends
+        last = values[-1].as_py()
+    if row:
+        yield row
 
 
-def read_list_sizes(store: Store, path: str, column: str) -> list[int]:
+def read_list_sizes(store: Store, path: str, column: str) -> Iterator[int]:
     """The number of items of each row's list; 0 where it is null. Reads one leaf of the lists."""
-    sizes: list[int] = []
     schema = open_parquet(store, path).schema
     leaf = next(schema.column(i).path for i in range(len(schema)) if schema.column(i).path.startswith(f"{column}."))
     for batch in read_batches(store, path, [leaf]):
-        sizes += [size or 0 for size in pc.list_value_length(batch.column(0)).to_pylist()]
-    return sizes
+        for size in pc.list_value_length(batch.column(0)).to_pylist():
+            yield size or 0
 
 
 def read_batches(store: Store, path: str, columns: list[str], rows: int = 16 * 1024) -> Iterator[pa.RecordBatch]:

@@ -4,21 +4,35 @@ One layer for all stores. Retries in the drivers below would multiply waits (s3f
 times, each with 15 s to answer), so they are reduced. Knows nothing about paths or this package's errors.
 """
 
+import asyncio
 import functools
 import io
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeVar
 
 import stamina
+from stamina.instrumentation import set_on_retry_hooks
+
+from rank1_batch.storage.trouble import say_waiting
+
+set_on_retry_hooks(())  # its line, `stamina.retry_scheduled`, names neither the store nor the reason
 
 TIMEOUT_VARIABLE = "RANK1_BATCH_STORE_TIMEOUT_S"
 
 TIMEOUT_S = 200.0
 """Seconds after which a request that keeps failing is given up. The last try may take another 80."""
 
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5, 20
+CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 5.0, 20.0
+"""Seconds for one try to connect, and to be answered; less where the whole patience is shorter."""
+
+SLOWEST_BYTES_PER_S = 256 * 1024
+"""An upload that is slower than this counts as one without an answer."""
+
+GCS_CHUNK_BYTES = 50 * 1024 * 1024
+"""The most that gcsfs sends in one request."""
 
 S3_ATTEMPTS = 3
 """Tries of one HTTP request inside botocore, with jitter: a listing of many pages goes on at the page that failed."""
@@ -38,12 +52,13 @@ T = TypeVar("T")
 class PatientFile(io.RawIOBase):
     """A file of an object store. Each read is repeated by itself: what was read before is not read again."""
 
-    def __init__(self, open_file: Callable[[], BinaryIO]) -> None:
-        self._file = retry(open_file)
+    def __init__(self, open_file: Callable[[], BinaryIO], where: str = "the store") -> None:
+        self._where = where
+        self._file = retry(open_file, where)
 
     def read(self, size: int = -1) -> bytes:
         """The next `size` bytes, or all that are left."""
-        return retry(lambda: self._file.read(size))
+        return retry(lambda: self._file.read(size), self._where)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move to a place in the file. Sends no request."""
@@ -83,10 +98,22 @@ class _Count:
 _retries = _Count()
 
 
-def retry(request: Callable[[], T]) -> T:
-    """The result of the request, repeated while its failures are transient. Raises its last failure."""
+def retry(request: Callable[[], T], where: str = "the store") -> T:
+    """The result of the request, repeated while its failures are transient. Raises its last failure.
+
+    `where` names the store in the line that says that it does not answer.
+    """
+    start, limit_s = time.monotonic(), timeout_s()
+
+    def may_repeat(error: Exception) -> bool:
+        transient = is_transient(error)
+        if transient:
+            waited_s = time.monotonic() - start
+            say_waiting(where, error, waited_s, limit_s - waited_s)
+        return transient
+
     for attempt in stamina.retry_context(
-        is_transient, attempts=None, timeout=timeout_s(), wait_initial=0.5, wait_max=15.0, wait_jitter=1.0
+        may_repeat, attempts=None, timeout=limit_s, wait_initial=0.5, wait_max=15.0, wait_jitter=1.0
     ):
         with attempt:
             if attempt.num > 1:
@@ -108,8 +135,27 @@ def timeout_s() -> float:
 def s3_options() -> dict[str, Any]:
     """Arguments of s3fs: how long one try takes, and who repeats it."""
     limits = {"mode": "standard", "total_max_attempts": S3_ATTEMPTS}
-    config = {"connect_timeout": CONNECT_TIMEOUT_S, "read_timeout": READ_TIMEOUT_S, "retries": limits}
-    return {"config_kwargs": config, "session": _counting_session()}
+    connect_s, read_s = _try_limits_s()
+    config = {"connect_timeout": connect_s, "read_timeout": read_s, "retries": limits}
+    return {"config_kwargs": {**config, "http_session_cls": _session_with_limits()}, "session": _counting_session()}
+
+
+def gcs_options() -> dict[str, Any]:
+    """Arguments of gcsfs: how long one try takes. It repeats a try up to five times by itself (2026.10)."""
+    import aiohttp
+
+    connect_s, read_s = _try_limits_s()
+    total_s = upload_limit_s(GCS_CHUNK_BYTES)
+    return {"requests_timeout": aiohttp.ClientTimeout(total=total_s, sock_connect=connect_s, sock_read=read_s)}
+
+
+def upload_limit_s(size_bytes: int) -> float:
+    """Seconds within which an upload of this size has to be answered."""
+    return sum(_try_limits_s()) + size_bytes / SLOWEST_BYTES_PER_S
+
+
+def _try_limits_s() -> tuple[float, float]:
+    return min(CONNECT_TIMEOUT_S, timeout_s()), min(READ_TIMEOUT_S, timeout_s())
 
 
 def is_transient(error: BaseException) -> bool:
@@ -119,9 +165,16 @@ def is_transient(error: BaseException) -> bool:
         return True
     if module.startswith(("botocore", "aiobotocore", "aiohttp")) and name != "ClientError":
         return name not in PERMANENT
+    if module.startswith(("httpx", "httpcore")):  # what the driver of hf:// lets through
+        return True
     if module.startswith(("requests", "google.auth")):  # what gcsfs lets through; google.auth says which it is
         return bool(getattr(error, "retryable", True))
     return error_code(error) in TRANSIENT_CODES or "SlowDown" in str(error)
+
+
+def is_silent(error: BaseException) -> bool:
+    """Whether there was no answer at all."""
+    return is_transient(error) and not error_code(error) and "SlowDown" not in str(error)
 
 
 def error_code(error: BaseException) -> str:
@@ -130,6 +183,29 @@ def error_code(error: BaseException) -> str:
     if isinstance(response, dict):
         return str(response.get("Error", {}).get("Code", ""))
     return str(getattr(error, "code", None) or "")
+
+
+@functools.cache
+def _session_with_limits() -> type[Any]:
+    """The HTTP session of aiobotocore, with a limit for each upload.
+
+    aiohttp (3.14) starts its read timeout when the body is written. With `Expect: 100-continue`, as botocore sends an
+    upload, a server that never answers keeps the body from being written.
+    """
+    from aiobotocore.httpsession import AIOHTTPSession
+    from botocore.exceptions import ReadTimeoutError
+
+    class SessionWithLimits(AIOHTTPSession):  # type: ignore[misc]
+        async def send(self, request: Any) -> Any:
+            size_bytes = int(request.headers.get("Content-Length") or 0)
+            try:
+                # Other requests may wait long for a free connection, and have the read timeout.
+                async with asyncio.timeout(upload_limit_s(size_bytes) if size_bytes else None):
+                    return await super().send(request)
+            except TimeoutError as error:
+                raise ReadTimeoutError(endpoint_url=request.url, error=error) from error
+
+    return SessionWithLimits
 
 
 @functools.cache

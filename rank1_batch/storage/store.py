@@ -8,6 +8,7 @@ import contextlib
 import datetime as dt
 import errno
 import io
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,17 +20,30 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from rank1_batch.errors import AccessError, RefusedError, SettingsError, StorageError
-from rank1_batch.storage.retries import PatientFile, count_retries, error_code, is_transient, retry, s3_options
+from rank1_batch.storage.contact import make_contact
+from rank1_batch.storage.retries import (
+    PatientFile,
+    count_retries,
+    error_code,
+    gcs_options,
+    is_silent,
+    is_transient,
+    retry,
+    s3_options,
+)
+from rank1_batch.storage.trouble import describe_failure
 
-DRIVERS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google.auth")
+logging.getLogger("gcsfs").setLevel(logging.CRITICAL)  # it logs a traceback of each error that it raises
+
+DRIVERS = ("botocore", "aiobotocore", "aiohttp", "gcsfs", "google.auth", "httpx", "httpcore", "huggingface_hub")
 """Packages below fsspec whose errors come through it as they are."""
 
 NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
 
-MISSING_EXTRAS = {"gs": "gcs", "gcs": "gcs"}
-"""Protocols whose fsspec driver comes with one of this package's extras."""
+S3_PROTOCOLS, GCS_PROTOCOLS = ("s3", "s3a"), ("gs", "gcs")
 
-S3_PROTOCOLS = ("s3", "s3a")
+NO_LINK = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""How file systems say that they have no hard links."""
 
 T = TypeVar("T")
 
@@ -73,25 +87,40 @@ def open_store(url: str) -> Store:
     """The store behind a URL or a local path. Raises SettingsError for a protocol we cannot serve."""
     url = absolute_url(url)
     protocol = url.partition("://")[0] if "://" in url else "file"
-    # s3fs keeps listings: without this, files put by another process stay unseen.
-    options: dict[str, Any] = {} if protocol == "file" else {"use_listings_cache": False}
-    options |= s3_options() if protocol in S3_PROTOCOLS else {}
     try:
-        fs, root = fsspec.core.url_to_fs(url, **options)
-    except (ImportError, ValueError) as error:
-        extra = MISSING_EXTRAS.get(protocol)
-        hint = f": install rank1-batch[{extra}]" if extra else ""
-        raise SettingsError([f"{url}: cannot open {protocol}:// paths{hint} ({error})"]) from error
+        fs, root = fsspec.core.url_to_fs(url, **_driver_options(protocol))
+    except ImportError as error:
+        missing = "Install rank1-batch[gcs]." if protocol in GCS_PROTOCOLS else f"{error}."
+        raise SettingsError([f"{url}: a package for {protocol}:// paths is missing. {missing}"]) from error
+    except ValueError as error:
+        hint = "Use a path on disk, s3://…, gs://… or another protocol of fsspec."
+        raise SettingsError([f"{url}: cannot open {protocol}:// paths ({error}). {hint}"]) from error
     if protocol in S3_PROTOCOLS:
         fs.retries = 1  # s3fs's own tries have no jitter, and would not be counted
     root = str(root).rstrip("/")
     return Store(fs, root, root if isinstance(fs, LocalFileSystem) else url.rstrip("/"))
 
 
+def is_local(store: Store) -> bool:
+    """Whether the files are on a disk of this machine, or one that looks so."""
+    return isinstance(store.fs, LocalFileSystem)
+
+
+def _driver_options(protocol: str) -> dict[str, Any]:
+    """Arguments of a protocol's driver."""
+    if protocol == "file":
+        return {}
+    own = s3_options() if protocol in S3_PROTOCOLS else gcs_options() if protocol in GCS_PROTOCOLS else {}
+    # s3fs keeps listings: without this, files put by another process stay unseen.
+    return {"use_listings_cache": False, **own}
+
+
 def ask(store: Store, path: str, request: Callable[[], T]) -> T:
     """The answer to a request. Transient failures are retried for 200 s (`retries.TIMEOUT_S`)."""
     with store_errors(store, path):
-        return retry(request)
+        if not isinstance(store.fs, LocalFileSystem):
+            make_contact(store.fs, store.url, store.root)
+        return retry(request, store.url)
 
 
 def open_file(store: Store, path: str) -> BinaryIO | pa.NativeFile:
@@ -101,7 +130,7 @@ def open_file(store: Store, path: str) -> BinaryIO | pa.NativeFile:
     """
     if isinstance(store.fs, LocalFileSystem):
         return pa.OSFile(store.locate(path))
-    return cast(BinaryIO, PatientFile(lambda: store.fs.open(store.locate(path), "rb", cache_type="none")))
+    return cast(BinaryIO, PatientFile(lambda: store.fs.open(store.locate(path), "rb", cache_type="none"), store.url))
 
 
 def list_files(store: Store, folder: str = "") -> list[FileInfo]:
@@ -172,7 +201,8 @@ def write_file(store: Store, path: str, source: Path) -> None:
 def create_bytes(store: Store, path: str, data: bytes) -> bool:
     """Put a file unless there is one: True if this call made it. The first of several callers wins.
 
-    An object store that ignores `If-None-Match` lets the last one win; the file is whole either way.
+    An object store that ignores `If-None-Match` lets the last one win, and so does a file system without
+    hard links where two callers come within a moment. The file is whole either way.
     """
     before = count_retries()
     try:
@@ -180,11 +210,24 @@ def create_bytes(store: Store, path: str, data: bytes) -> bool:
             ask(store, path, lambda: _create(store, path, data))
             return True
         with store_errors(store, path), _temporary_file(store.locate(path), io.BytesIO(data)) as temporary:
-            os.link(temporary, store.locate(path))
+            _link_or_rename(temporary, Path(store.locate(path)))
     except FileExistsError:
         # An earlier try may have been done, and only its answer lost.
         return count_retries() > before and read_bytes(store, path) == data
     return True
+
+
+def _link_or_rename(temporary: Path, path: Path) -> None:
+    """Give a file its name. Raises FileExistsError where another file has it."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINK:
+            raise
+        # Some file systems of FUSE and NFS have no hard links. A rename is as whole, but would take another's place.
+        if path.exists():
+            raise FileExistsError(path) from error
+        temporary.rename(path)
 
 
 def replace_bytes(store: Store, path: str, data: bytes, identity: str) -> bool:
@@ -224,8 +267,10 @@ def delete_file(store: Store, path: str) -> None:
 
 
 def _create(store: Store, path: str, data: bytes) -> None:
+    # In one request: Ceph ignores the condition where an upload of several parts is completed.
+    whole = {"chunksize": len(data) + 1} if _is_s3(store) else {}
     try:
-        store.fs.pipe_file(store.locate(path), data, mode="create")
+        store.fs.pipe_file(store.locate(path), data, mode="create", **whole)
     except OSError as error:
         # s3fs (2026.9) has no error of its own for "there is one already": it says EINVAL.
         if error_code(error) == "PreconditionFailed":
@@ -236,7 +281,7 @@ def _create(store: Store, path: str, data: bytes) -> None:
 def _replace_on_s3(store: Store, path: str, data: bytes, identity: str) -> None:
     """Raises FileExistsError where another file is there by now, or none."""
     try:
-        store.fs.pipe_file(store.locate(path), data, IfMatch=identity)
+        store.fs.pipe_file(store.locate(path), data, chunksize=len(data) + 1, IfMatch=identity)
     except FileNotFoundError as error:
         raise FileExistsError(path) from error
     except OSError as error:
@@ -321,20 +366,40 @@ def store_errors(store: Store, path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise AccessError([f"{where}: there is no such file, folder or bucket"]) from error
     except PermissionError as error:
-        raise AccessError([f"{where}: no permission ({error})"]) from error
+        raise _no_permission(store, where, error) from error
     except OSError as error:
         if error.errno == errno.EROFS or str(error).startswith("Forbidden"):  # as gcsfs tells a 403
-            raise AccessError([f"{where}: no permission ({error})"]) from error
-        raise StorageError(f"{where}: {error!r}") from error
+            raise _no_permission(store, where, error) from error
+        raise _failure(where, error, repr(error)) from error
     except Exception as error:  # the drivers' have no other base in common, and take 0.4 s to import
         if not type(error).__module__.startswith(DRIVERS):
             raise
-        raise _client_error(where, error) from error
+        raise _client_error(store, where, error) from error
 
 
-def _client_error(where: str, error: Exception) -> Exception:
+def _client_error(store: Store, where: str, error: Exception) -> Exception:
     if type(error).__name__ in NO_CREDENTIALS:
-        return AccessError([f"{where}: no credentials found ({error})"])
+        return AccessError([f"{where}: no credentials found ({error}). {_advise_login(store)}"])
     if error_code(error) == "401":
-        return AccessError([f"{where}: no permission ({error})"])
-    return StorageError(f"{where}: {error}")
+        return _no_permission(store, where, error)
+    return _failure(where, error, str(error))
+
+
+def _failure(where: str, error: Exception, text: str) -> StorageError:
+    if is_silent(error):
+        return StorageError(f"{where} does not answer ({describe_failure(error)})")
+    return StorageError(f"{where}: {text}")
+
+
+def _no_permission(store: Store, where: str, error: Exception) -> AccessError:
+    """Without credentials gcsfs asks as nobody, and Google's answer says so ("Anonymous caller does not have …")."""
+    reason = " ".join(str(error).split())
+    hint = f". {_advise_login(store)}" if "Anonymous caller" in reason else ""
+    return AccessError([f"{where}: no permission ({reason}){hint}"])
+
+
+def _advise_login(store: Store) -> str:
+    """Where a store's driver looks for credentials."""
+    if _is_s3(store):
+        return "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE."
+    return "Set GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login."

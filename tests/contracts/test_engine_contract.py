@@ -82,7 +82,7 @@ def test_a_verdict_is_two_logprobs_of_one_distribution(engine: Running) -> None:
     for prompt in closed_prompts(engine.engine):
         verdict: Verdict = engine.run(engine.engine.verdict(prompt))
         assert all(math.isfinite(logprob) for logprob in verdict)
-        assert math.exp(verdict.true_logprob) + math.exp(verdict.false_logprob) <= 1.0 + 1e-3
+        assert math.exp(verdict[0]) + math.exp(verdict[1]) <= 1.0 + 1e-3
 
 
 def test_the_same_prompt_gets_the_same_verdict(engine: Running) -> None:

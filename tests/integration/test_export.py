@@ -20,6 +20,7 @@ from tests.support.tiny_model import tiny_pairs
 
 PAIRS, QRELS = str(ROOT / "examples/noveleval/pairs"), str(ROOT / "examples/noveleval/qrels.txt")
 STEPS = 3
+SCRIPTED = "labels.allow_scripted=true"
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(judged: Path, labels: Path, *more: str) -> list[str]:
-    return [f"output.path={judged}", f"input.path={PAIRS}", f"labels.path={labels}", f"qrels={QRELS}", *more]
+    places = [f"output.path={judged}", f"input.path={PAIRS}", f"labels.path={labels}", f"qrels={QRELS}"]
+    return [*places, SCRIPTED, *more]
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_train_and_dev_share_no_query(labels: Path) -> None:
 
 
 def test_tevatron_reads_queries_with_scored_passages(load: Callable[[str, str], Any], labels: Path) -> None:
-    """The fields that DistilTrainDataset of texttron/tevatron takes out of a line."""
+    """The fields that DistilTrainDataset of texttron/tevatron takes out of a line. The scores are log-odds."""
     data = load("json", "tevatron")
     assert set(data) == {"train", "validation"}
     for group in data["train"]:
@@ -98,10 +100,13 @@ def test_tevatron_reads_queries_with_scored_passages(load: Callable[[str, str], 
         assert group["negative_passages"]
         for passage in group["positive_passages"] + group["negative_passages"]:
             assert isinstance(passage["title"] + " " + passage["text"], str)
-            assert 0 <= passage["score"] <= 1
             assert isinstance(passage["docid"], str)
-        scores = [[passage["score"] for passage in group[f"{kind}_passages"]] for kind in ("positive", "negative")]
-        assert min(scores[0]) - max(scores[1]) >= 0.2
+        positive, negative = (
+            [1 / (1 + math.exp(-passage["score"])) for passage in group[f"{kind}_passages"]]
+            for kind in ("positive", "negative")
+        )
+        assert min(positive) >= 0.5
+        assert min(positive) - max(negative) >= 0.2 - 1e-9
 
 
 def test_flagembedding_reads_texts_and_teacher_scores(load: Callable[[str, str], Any]) -> None:
@@ -252,10 +257,12 @@ def test_hard_labels_are_trained_on_as_well(judged: Path, encoder: Path, tmp_pat
         check_training(trainer.train())
 
 
-def test_an_export_of_nothing_says_so(judged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    places = (f"output.path={judged}", f"labels.path={tmp_path}", "format=qrels")
-    assert main([*places, "labels.finishes=[no_think]"]) == 0
-    assert "nothing was exported" in capfd.readouterr().out
+def test_an_export_of_nothing_says_so_and_has_an_exit_code_of_its_own(
+    judged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    places = (f"output.path={judged}", f"labels.path={tmp_path}", "format=qrels", SCRIPTED)
+    assert main([*places, "labels.finishes=[no_think]"]) == 10
+    assert "Nothing was exported. Loosen the rule" in capfd.readouterr().out
     assert read_report(tmp_path)["left_out"]["finish"] > 0
     assert not (tmp_path / "qrels").exists()
 
@@ -328,6 +335,7 @@ def test_input_that_is_not_what_was_judged_is_refused(
     for path in Path(PAIRS).glob("*.parquet"):
         (changed / path.name).write_bytes(path.read_bytes())
     choices = (
+        SCRIPTED,
         f"output.path={judged}",
         f"input.path={changed}",
         f"labels.path={tmp_path / 'labels'}",
@@ -341,7 +349,10 @@ def test_input_that_is_not_what_was_judged_is_refused(
 def test_agreement_is_told_on_the_terminal_in_80_columns(
     judged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(settings(judged, tmp_path, "format=qrels", "trust.calibration=isotonic", "labels.negative_to=0.3")) == 0
+    assert (
+        main(settings(judged, tmp_path, "format=qrels", "trust.calibration=isotonic", "labels.keep_without=[positive]"))
+        == 0
+    )
     lines = capfd.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert any(line.startswith("verdict: kappa") for line in lines)
@@ -375,7 +386,7 @@ def test_a_kept_column_gives_labels_and_nothing_is_written_where_it_cannot(
         pq.write_table(rows.slice(30 * shard, 30), tmp_path / "pairs" / f"{shard}.parquet")
     places = [f"output.path={tmp_path}/judged", f"input.path={tmp_path}/pairs"]
     judge_here(*places, "input.keep=[human,wrong]")
-    more = ["format=[qrels,st_pairs]", "labels.finishes=[complete,closed]", "labels.keep_without=[negative]"]
+    more = [SCRIPTED, "format=[qrels,st_pairs]", "labels.finishes=[complete,closed]", "labels.keep_without=[negative]"]
     assert main([*places, *more, f"labels.path={tmp_path}/wrong", "labels.source=wrong"]) == 2
     assert "the kept column wrong has 'perhaps'" in capfd.readouterr().err
     assert not (tmp_path / "wrong").exists()
@@ -386,6 +397,46 @@ def test_a_kept_column_gives_labels_and_nothing_is_written_where_it_cannot(
     assert {given[str(link["doc_id"])] for link in links if not link["positive"]} == {False, None}
 
 
+def judge_twins(tmp_path: Path) -> list[str]:
+    """30 pairs, each judged twice, under query ids of which two share a text."""
+    pairs = tiny_pairs(30)
+    (tmp_path / "pairs").mkdir()
+    ids = pa.array([f"{row['query_id']}{'ab'[number % 2]}" for number, row in enumerate(pairs.to_pylist())])
+    pairs = pairs.set_column(pairs.schema.get_field_index("query_id"), "query_id", ids)
+    pq.write_table(pa.concat_tables([pairs, pairs]), tmp_path / "pairs" / "0.parquet")
+    places = [f"output.path={tmp_path}/judged", f"input.path={tmp_path}/pairs"]
+    judge_here(*places)
+    rows = pairs.to_pylist()
+    (tmp_path / "qrels").write_text("".join(f"{r['query_id']} 0 {r['doc_id']} {n % 2}\n" for n, r in enumerate(rows)))
+    return [*places, f"labels.path={tmp_path}/labels", f"qrels={tmp_path}/qrels", SCRIPTED]
+
+
+def test_a_pair_that_is_there_twice_counts_once_and_equal_texts_are_one_query(tmp_path: Path) -> None:
+    finishes = "labels.finishes=[complete,closed]"
+    assert main([*judge_twins(tmp_path), "format=st_pairs", finishes, "labels.keep_without=[positive,negative]"]) == 0
+    report = read_report(tmp_path / "labels")
+    texts = set(pq.read_table(tmp_path / "pairs")["query"].to_pylist())
+    assert report["left_out"]["duplicate"] == 30
+    assert report["trust"]["graded"] == {"pairs": 30, "relevant": 15, "queries": len(texts)}
+    assert report["trust"]["labels"]["graded"]["pairs"] == 30
+
+
+def test_calibrated_labels_are_measured_on_queries_that_nothing_was_fitted_on(judged: Path, tmp_path: Path) -> None:
+    assert (
+        main(settings(judged, tmp_path, "format=st_pairs", "trust.calibration=platt", "labels.keep_without=[positive]"))
+        == 0
+    )
+    trust = read_report(tmp_path)["trust"]
+    assert 0 < trust["labels"]["graded"]["queries"] <= trust["reported_on"]["queries"]
+    assert trust["labels"]["graded"]["queries"] < trust["graded"]["queries"]
+
+
+def test_a_dry_run_is_not_exported_by_accident(judged: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main([*settings(judged, tmp_path, "format=qrels"), "labels.allow_scripted=false"]) == 2
+    assert "this is a dry run (engine=scripted)" in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_labels_go_to_object_storage_and_come_from_it(bucket: str, tmp_path: Path) -> None:
     import s3fs
 
@@ -394,7 +445,7 @@ def test_labels_go_to_object_storage_and_come_from_it(bucket: str, tmp_path: Pat
         store.put(str(path), f"{bucket}/pairs/{path.name}")
     store.put(QRELS, f"{bucket}/qrels.txt")
     judge_here(f"input.path={bucket}/pairs", f"output.path={bucket}/judged")
-    places = (f"output.path={bucket}/judged", f"input.path={bucket}/pairs", f"labels.path={bucket}/labels")
+    places = (f"output.path={bucket}/judged", f"input.path={bucket}/pairs", f"labels.path={bucket}/labels", SCRIPTED)
     assert main([*places, f"qrels={bucket}/qrels.txt", "format=[st_pairs,tevatron]"]) == 0
     store.invalidate_cache()
     report = json.loads(store.cat(f"{bucket}/labels/labels.json"))

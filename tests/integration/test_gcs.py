@@ -1,4 +1,7 @@
-"""`gs://`, on an emulator of Google Cloud Storage; it knows no conditional puts, so no race for a file is tested."""
+"""`gs://` under faults, and a whole job, on an emulator of Google Cloud Storage.
+
+It knows no conditional puts. Another emulator that does keeps the stores' contract (tests/contracts).
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -119,11 +122,19 @@ def test_a_whole_job_on_gs_and_twice_is_once(run_job: Callable[..., tuple[int, s
     assert list_files(output) == before
 
 
-def answer(status: int) -> Exception:
+@pytest.mark.usefixtures("emulator")
+def test_who_has_no_credentials_is_told_where_they_are_looked_for() -> None:
+    """Without credentials gcsfs asks as nobody: Google's own answer to that."""
+    message = "Anonymous caller does not have storage.objects.list access to the Google Cloud Storage bucket."
+    with pytest.raises(AccessError, match="GOOGLE_APPLICATION_CREDENTIALS"), store_errors(open_store(BUCKET), "y"):
+        raise answer(401, message)
+
+
+def answer(status: int, message: str = "as a test has it") -> Exception:
     """The error that gcsfs makes of a status."""
     from gcsfs.retry import validate_response
 
-    body = json.dumps({"error": {"code": status, "message": "as a test has it"}}).encode()
-    with pytest.raises(Exception, match="as a test has it") as caught:
+    body = json.dumps({"error": {"code": status, "message": message}}).encode()
+    with pytest.raises(Exception, match=message) as caught:
         validate_response(status, body, "y")
     return caught.value

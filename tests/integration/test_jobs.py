@@ -4,11 +4,13 @@ import getpass
 import json
 import os
 import re
+import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -241,6 +243,38 @@ def test_sigterm_ends_a_job_with_nothing_under_way_and_the_same_command_goes_on(
     assert code == 0, printed
     assert rows_of(judged(settings)) == sorted(planned(settings))
     assert before.items() <= {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*")}.items()
+
+
+def test_a_job_whose_ray_dies_says_so_and_may_be_run_again(
+    settings: list[str], start_job: Callable[..., Any], run_job: Run
+) -> None:
+    """Ray's own code ends the process with exit code 1 and no word."""
+    own = [setting for setting in settings if not setting.startswith("cluster.address=")]
+    slow = [*own, "engine.args.seconds_per_token=0.02", "input.unit_rows=10", "engine.max_num_seqs=8"]
+    job = start_job(*slow)
+    wait_for(lambda: list(output(settings).glob("judgments/*.parquet")), "nothing was judged", 120)
+    (raylet,) = [child for child in psutil.Process(job.pid).children() if child.name() == "raylet"]
+    raylet.kill()
+    printed = job.communicate(timeout=60)[0]
+    assert job.returncode == 5, printed
+    assert "error: the Ray process of this machine (raylet) has died" in printed
+    code, printed = run_job(*settings, "engine.args.seconds_per_token=0.02")
+    assert code == 0, printed
+    assert rows_of(judged(settings)) == sorted(planned(settings))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_job_that_is_told_to_end_while_ray_starts_was_interrupted(
+    settings: list[str], start_job: Callable[..., Any], number: int
+) -> None:
+    own = [setting for setting in settings if not setting.startswith("cluster.address=")]
+    job = start_job(*own)
+    assert "600 rows" in (job.stdout.readline())
+    job.send_signal(number)
+    printed = job.communicate(timeout=60)[0]
+    assert job.returncode == 130, printed
+    assert "interrupted" in printed
+    assert not (output(settings) / "_rank1" / "lease.json").exists()
 
 
 def test_rows_judged_again_are_as_if_they_had_been_given_the_larger_budget_at_once(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.nodes import BUCKET, HOME, NETWORK, Cluster, Node, run_cluster
+from tests.support.paths import ROOT
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs
 
@@ -46,6 +47,12 @@ def read_summary(output: Path) -> dict[str, Any]:
 def has_no_raylet(node: Node) -> bool:
     """Whether Ray has ended on a node."""
     return "raylet" not in node.check(["ps", "ax"])
+
+
+def hide_package(node: Node) -> None:
+    """Let this package be one that a node cannot import, though the checkout is there."""
+    node.check(["mount", "-t", "tmpfs", "tmpfs", str(ROOT / "rank1_batch")])
+    node.check(["bash", "-c", f"echo 'import no_such_package' > {ROOT}/rank1_batch/__init__.py"])
 
 
 def test_nodes_that_share_only_an_s3_server_judge_together(cluster: Cluster, tmp_path: Path) -> None:
@@ -114,6 +121,27 @@ def test_an_address_without_a_cluster_ends_a_job_soon(cluster: Cluster, tmp_path
     printed = end_job(job, limit_s=30)  # five seconds are for the connection, the rest for a busy machine
     assert job.returncode == 2, printed
     assert f"{'RAY_ADDRESS' if stale else 'cluster.address'}={nobody}: no Ray cluster answers there" in printed
+
+
+def test_a_head_that_hangs_ends_a_job_soon(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.add_node().pause()
+    command = ["python", "-m", "jobs.rerank", *SCRIPTED, f"input.path={tmp_path}/pairs", "output.path=judged"]
+    job = cluster.switch.run([*command, f"cluster.address={cluster.address}"])
+    printed = end_job(job, limit_s=40)
+    assert job.returncode == 5, printed
+    assert f"cluster.address={cluster.address}: the head node takes connections, but does not answer" in printed
+
+
+def test_a_node_without_the_package_is_told_in_a_sentence(cluster: Cluster, tmp_path: Path) -> None:
+    driver, bare = cluster.add_node(share=[tmp_path]), cluster.add_node(share=[tmp_path])
+    hide_package(bare)
+    job = start_job(driver, cluster, f"input.path={tmp_path}/pairs", f"output.path={tmp_path}/judged")
+    printed = end_job(job)
+    assert job.returncode == 2, printed
+    (told,) = [line for line in printed.splitlines() if "error: " in line]
+    assert f"node {bare.address} " in told
+    assert "rank1_batch cannot be imported there (ModuleNotFoundError: No module named 'no_such_package')" in told
+    assert "Traceback" not in printed
 
 
 def test_a_replica_that_is_too_large_for_every_node_is_told_and_waited_for(cluster: Cluster, tmp_path: Path) -> None:

@@ -148,7 +148,8 @@ def test_a_store_that_stays_away_or_refuses_ends_the_job_and_the_same_command_go
         return printed, found
 
     printed, first = work_until(proxy.go_away)
-    assert "Could not connect" in printed
+    assert "could not connect to" in printed
+    assert "stamina" not in printed
     proxy.come_back()
     printed, second = work_until(lambda: setattr(proxy, "refuses", True))
     assert "no permission" in printed

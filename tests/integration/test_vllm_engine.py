@@ -1,6 +1,7 @@
 """The engine that counts, with real models on vLLM's CPU build: the contract, and parity with the reference."""
 
 import asyncio
+import dataclasses
 import math
 import re
 import threading
@@ -13,10 +14,12 @@ import pytest
 
 from rank1_batch.engines.build import has_int4_kernels
 from rank1_batch.engines.vllm import VllmEngine, build_vllm_engine
-from rank1_batch.errors import RowError
+from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.pair import judge_given_trace
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.records import Finish, Judgment, Pair, Policy, PolicyKind
+from rank1_batch.output.fingerprint import ARGS_WITHOUT_EFFECT
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.settings import GoldenConfig
 from tests.integration.conftest import ONE_PROCESS
@@ -44,7 +47,7 @@ class Running:
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         settings = {"model": str(model), "dtype": dtype, "max_model_len": CONTEXT}
-        self.engine: VllmEngine = self.run(build_vllm_engine(settings, dict(ENGINE), ENV))
+        self.engine: VllmEngine = self.run(build_vllm_engine(settings, dict(ENGINE), ENV, RANK1))
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(200)
@@ -154,6 +157,24 @@ def test_a_prompt_over_the_context_is_this_rows_error(running: Running) -> None:
         running.run(running.engine.reason([1] * (CONTEXT + 5), 5))
 
 
+def test_where_vllms_output_handler_fails_the_engine_is_dead_and_no_row_gets_an_error(
+    plain_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All requests in flight get the handler's error, and later ones would get no answer."""
+    running = Running(plain_model, "float32")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("an output that cannot be read")
+
+    try:
+        assert running.judge([Pair("red", "stone")])[0].error is None
+        monkeypatch.setattr(running.engine._llm.output_processor, "process_outputs", fail)
+        with pytest.raises(EngineDiedError, match="an output that cannot be read"):
+            running.judge([Pair("red", "river"), Pair("red", "stone")])
+    finally:
+        running.run(running.engine.close())
+
+
 def test_equal_pairs_are_asked_once(running: Running, pairs: list[Pair]) -> None:
     before = running.engine.prompt_tokens
     (once,) = running.judge(pairs[:1])
@@ -217,3 +238,10 @@ async def sent_prompt(engine: VllmEngine, pair: Pair) -> list[int]:
     from rank1_batch.judging.fitting import encode_prompt, render_pair
 
     return encode_prompt(engine, render_pair(engine, pair, POLICY), POLICY)[0]
+
+
+def test_every_argument_that_is_said_to_move_no_score_is_one_of_vllm() -> None:
+    from vllm.engine.arg_utils import AsyncEngineArgs  # takes seconds
+
+    known = {field.name for field in dataclasses.fields(AsyncEngineArgs)}
+    assert known > ARGS_WITHOUT_EFFECT

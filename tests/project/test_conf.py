@@ -9,12 +9,18 @@ import pytest
 from rank1_batch.cli.choices import find_conf_folder, list_choices, list_models
 from rank1_batch.errors import SettingsError
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.records import PolicyKind
 from rank1_batch.settings import PromptConfig, load_config
 from tests.support.paths import DATA
 
 PATHS = ("input.path=pairs", "output.path=judged")
 NEEDED = {
     ("model", "custom"): ("model.name=some/checkpoint",),
+    ("model", "umbrela"): ("model.name=some/chat-model",),
+    ("model", "st"): ("model.name=some/cross-encoder",),
+    ("reader", "st"): ("policy=no_think",),
+    ("reader", "yes_no"): ("policy=no_think",),
+    ("reader", "one_zero"): ("policy=no_think",),
     ("model", "demo"): ("policy.max_thinking_tokens=64",),
     ("model", "demo_full"): ("policy.max_thinking_tokens=64",),
 }
@@ -79,7 +85,9 @@ def test_every_checkpoint_says_how_large_it_is_and_which_gpu_holds_it() -> None:
     """--help reads it from the first lines of the files."""
     models = [model for model in list_models() if model.checkpoint]
     assert {model.name for model in models} == {
-        choice_of(f"rank1-{size}") for size in (*FULL, *(f"{size}-awq" for size in QUANTISED))
+        *(choice_of(f"rank1-{size}") for size in (*FULL, *(f"{size}-awq" for size in QUANTISED))),
+        *(f"qwen3_reranker_{size}" for size in ("0_6b", "4b", "8b")),
+        *(f"mxbai_rerank_{size}_v2" for size in ("base", "large")),
     }
     assert all(model.weights and model.gpu for model in models)
 
@@ -206,3 +214,30 @@ def test_columns_and_the_engines_own_options_take_new_names_without_ado() -> Non
         {"seed": 7},
         {"A": "b"},
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "reader", "prompt"),
+    [
+        ("qwen3_reranker_0_6b", "yes_no", "qwen3_reranker"),
+        ("qwen3_reranker_4b", "yes_no", "qwen3_reranker"),
+        ("qwen3_reranker_8b", "yes_no", "qwen3_reranker"),
+        ("mxbai_rerank_base_v2", "one_zero", "mxbai_rerank_v2"),
+        ("mxbai_rerank_large_v2", "one_zero", "mxbai_rerank_v2"),
+        ("rank1_7b", "rank1", "plain"),
+    ],
+)
+def test_the_name_of_a_model_brings_its_reader_its_prompt_and_its_policy(model: str, reader: str, prompt: str) -> None:
+    config = load_config([f"model={model}", *PATHS])
+    assert (config.reader.id, config.prompt.id) == (reader, prompt)
+    assert config.policy.kind == (PolicyKind.FULL if reader == "rank1" else PolicyKind.NO_THINK)
+
+
+def test_what_a_user_names_goes_before_what_the_model_brings() -> None:
+    config = load_config(["prompt=qwen3_reranker_vllm", "model=qwen3_reranker_4b", *PATHS])
+    assert (config.reader.id, config.prompt.id) == ("yes_no", "qwen3_reranker_vllm")
+
+
+def test_a_model_that_answers_without_reasoning_is_not_asked_to_reason() -> None:
+    (problem,) = problems_of("model=qwen3_reranker_4b", "policy=full", *PATHS)
+    assert problem.endswith("the answers of reader=yes_no come without: take policy=no_think")

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from examples.demo import describe_quality
-from rank1_batch.jobs.evaluate.comparison import Comparison
+from rank1_batch.measuring.comparison import Comparison
 from tests.support.paths import ROOT
 
 

@@ -11,6 +11,7 @@ from rank1_batch.jobs.evaluate.settings import EvaluateConfig
 from rank1_batch.jobs.export.settings import ExportConfig
 from rank1_batch.jobs.golden.settings import GoldenMakerConfig
 from rank1_batch.jobs.prepare.settings import PrepareConfig
+from rank1_batch.jobs.report.settings import ReportJobConfig
 from rank1_batch.jobs.status.settings import StatusConfig
 from rank1_batch.settings import load_config
 from tests.support.paths import ROOT
@@ -30,6 +31,7 @@ OTHER_JOBS: dict[str, type] = {
     "prepare": PrepareConfig,
     "status": StatusConfig,
     "evaluate": EvaluateConfig,
+    "report": ReportJobConfig,
     "export": ExportConfig,
     "golden": GoldenMakerConfig,
 }

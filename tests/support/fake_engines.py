@@ -30,6 +30,9 @@ class RecordingEngine:
         self.reason_asked: list[tuple[list[int], int]] = []
         self.verdict_asked: list[list[int]] = []
 
+    def wrap_chat(self, message: str) -> str:
+        return f"<user>{message}<model>"
+
     def encode(self, text: str) -> list[int]:
         self.encoded_letters += len(text)
         return self._scripted.encode(text)

@@ -10,9 +10,13 @@ from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import claim_output
 from rank1_batch.output.judgments import build_judgments
+from rank1_batch.output.layout import SUCCESS_PATH
+from rank1_batch.output.plan import write_plan
 from rank1_batch.output.ranking import rank_units
+from rank1_batch.output.success import build_success
+from rank1_batch.output.summary import Summary, write_summary
 from rank1_batch.pairs.units import Unit
-from rank1_batch.storage.store import Store
+from rank1_batch.storage.store import Store, write_bytes
 
 Row = tuple[str | None, str | None, float | None, int | None]
 """A query_id, a doc_id, a score or None for a row that failed, and a first-stage rank."""
@@ -20,8 +24,13 @@ Row = tuple[str | None, str | None, float | None, int | None]
 
 def write_judged(store: Store, rows: Sequence[Row], unit_rows: int = 1000) -> None:
     """Write the output of a finished job. Labels are true from a score of 0.5 on."""
-    rank_units(store, commit_rows(store, rows, unit_rows))
+    units = commit_rows(store, rows, unit_rows)
+    ranked = rank_units(store, units)
     claim_output(store, {})
+    write_plan(store, units)
+    counts = Counts(rows=len(rows))
+    write_summary(store, Summary(counts, duplicate_candidates=ranked.duplicates))
+    write_bytes(store, SUCCESS_PATH, build_success(units))
 
 
 def commit_rows(store: Store, rows: Sequence[Row], unit_rows: int) -> list[Unit]:

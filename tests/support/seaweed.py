@@ -27,7 +27,7 @@ def run_seaweed(folder: Path) -> Iterator[str]:
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        wait_for(lambda: _answers(ports[3]), f"SeaweedFS did not start, see {folder / 'log'}")
+        wait_for(lambda: answers(ports[3]), f"SeaweedFS did not start, see {folder / 'log'}")
         yield f"http://127.0.0.1:{ports[3]}"
     finally:
         server.kill()  # a normal shutdown takes 25 seconds, and none of its files are kept
@@ -70,6 +70,7 @@ def wait_for(condition: Callable[[], object], message: str, limit_s: float = STA
         time.sleep(0.05)  # the pause of a poll, because files and processes send no notice
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether something listens on a port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

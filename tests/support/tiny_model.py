@@ -45,6 +45,44 @@ def build_tiny_model(folder: Path, *, think_tokens: bool = True) -> Path:
     return folder
 
 
+ROLES = (
+    "{{ (messages | selectattr('role', 'eq', 'system') | map(attribute='content') | first) or 'No instruction.' }}"
+    "<|query|>{{ messages | selectattr('role', 'eq', 'query') | map(attribute='content') | first }}"
+    "<|document|>{{ messages | selectattr('role', 'eq', 'document') | map(attribute='content') | first }}<|answer|>"
+)
+
+
+def build_tiny_cross_encoder(folder: Path, instruction: str) -> Path:
+    """Write a causal cross-encoder of random weights, as sentence-transformers saves it, and return its folder."""
+    import torch
+    from sentence_transformers import CrossEncoder
+    from tokenizers import AddedToken
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    tokenizer = build_tokenizer(think_tokens=False)
+    tokenizer.add_tokens([AddedToken(text, normalized=False) for text in ("yes", "no")])
+    marks = [AddedToken(text, normalized=False, special=True) for text in ("<|query|>", "<|document|>", "<|answer|>")]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    tokenizer.chat_template, tokenizer.padding_side = ROLES, "left"
+    torch.manual_seed(1)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        initializer_range=0.5,  # far from equal scores
+    )
+    model = Qwen2ForCausalLM(config)
+    model.save_pretrained(folder / "model")
+    tokenizer.save_pretrained(folder / "model")
+    built = CrossEncoder(str(folder / "model"), device="cpu", prompts={"find": instruction}, default_prompt_name="find")
+    built.save_pretrained(str(folder / "saved"))
+    return folder / "saved"
+
+
 def tiny_pairs(count: int, seed: int = 1) -> pa.Table:
     """Pairs in the words of the tiny model: 20 candidates a query, half of them relevant. `seed` makes the ids."""
     chance = random.Random(seed)
@@ -56,6 +94,19 @@ def tiny_pairs(count: int, seed: int = 1) -> pa.Table:
             "doc_id": [f"d{seed}-{row}" for row in range(count)],
             "passage": [passage for *_, passage in rows],
             "first_stage_rank": pa.array([row % 20 + 1 for row in range(count)], pa.int32()),
+        }
+    )
+
+
+def number_pairs(count: int) -> pa.Table:
+    """Pairs that all differ: the passage of row 7 is "passage number 7 of 100"."""
+    numbers = range(count)
+    return pa.table(
+        {
+            "query_id": [f"q{row // 20}" for row in numbers],
+            "query": [f"what is known about {row // 20}" for row in numbers],
+            "doc_id": [f"d{row}" for row in numbers],
+            "passage": [f"passage number {row} of {count}" for row in numbers],
         }
     )
 

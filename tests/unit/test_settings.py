@@ -8,7 +8,16 @@ import pytest
 
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
 from rank1_batch.judging.records import Policy, PolicyKind
-from rank1_batch.settings import GateLimits, RerankConfig, build_policy, check_config, input_paths, lies_inside
+from rank1_batch.settings import (
+    GateLimits,
+    ReaderConfig,
+    RerankConfig,
+    build_policy,
+    check_config,
+    find_stall_s,
+    input_paths,
+    lies_inside,
+)
 
 
 def good_config() -> RerankConfig:
@@ -16,6 +25,7 @@ def good_config() -> RerankConfig:
     config.model.name, config.model.max_model_len = "jhu-clsp/rank1-7b", 16384
     config.prompt.id, config.prompt.template = "plain", RANK1_TEMPLATE
     config.input.path, config.output.path = "s3://bucket/pairs", "s3://bucket/judged"
+    config.reader = ReaderConfig("rank1", 1, {" true": 1.0, " false": 0.0}, think_end="</think>")
     return config
 
 
@@ -23,6 +33,12 @@ def changed(config: RerankConfig, key: str, value: Any) -> RerankConfig:
     group, _, name = key.partition(".")
     setattr(getattr(config, group), name, value)
     return config
+
+
+def test_an_engine_is_waited_for_longer_the_longer_a_trace_may_be() -> None:
+    config = good_config()
+    assert find_stall_s(config) == 600 + 8192 / 4
+    assert find_stall_s(changed(config, "run.stall_s", 5.0)) == 5.0
 
 
 def test_good_settings_have_no_problems() -> None:
@@ -37,6 +53,9 @@ def test_good_settings_have_no_problems() -> None:
         ("engine.kind", "llama.cpp", "'llama.cpp', but must be one of vllm, scripted"),
         ("engine.max_num_seqs", 0, "engine.max_num_seqs is 0"),
         ("engine.args", {"max_num_seqs": 3}, "engine.args.max_num_seqs has a setting of its own"),
+        ("engine.args", {"hf_token": "x"}, "on every node, set the variable HF_TOKEN"),
+        ("engine.args", {"some_api_key": "x"}, "on every node, set a variable of the environment"),
+        ("run.versions", "mix", "run.versions is 'mix', but must be warn or refuse"),
         ("engine.args", {"scheduling_policy": "fcfs"}, "engine.args.scheduling_policy"),
         ("engine.max_num_batched_tokens", 0, "engine.max_num_batched_tokens is 0, but must be at least 1"),
         ("engine.gpus", -1, "engine.gpus is -1, but must be at least 0"),
@@ -46,6 +65,7 @@ def test_good_settings_have_no_problems() -> None:
         ("model.name", " ", "model.name is empty: give a Hugging Face id or a folder"),
         ("run.grace_s", -1.0, "run.grace_s is -1, but must be at least 0"),
         ("run.log_every_s", 0.0, "run.log_every_s is 0, but must be over 0"),
+        ("run.stall_s", 0.0, "run.stall_s is 0, but must be over 0"),
         ("policy.max_thinking_tokens", 0, "policy.max_thinking_tokens is 0"),
         ("policy.max_thinking_tokens", 16384, "less than model.max_model_len (16384)"),
         ("input.path", 3, "input.path must be a path or a list of paths"),

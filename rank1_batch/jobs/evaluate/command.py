@@ -8,7 +8,7 @@ from rich.console import Console
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
 from rank1_batch.jobs.evaluate.job import run_evaluation
-from rank1_batch.jobs.evaluate.report import Evaluation, build_json, build_lines, build_table
+from rank1_batch.jobs.evaluate.report import Evaluation, build_json, build_lines, build_table, find_warning
 from rank1_batch.jobs.evaluate.settings import JOB, EvaluateConfig
 
 
@@ -28,7 +28,10 @@ def run(config: EvaluateConfig, console: Console) -> int:
 
 
 def print_evaluation(found: Evaluation, console: Console) -> None:
-    """The measures, and below them what a person wants to know beside them."""
+    """The measures. Above them stands what could make them misleading, and below them what explains them."""
+    if warning := find_warning(found):
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
+        console.print()
     console.print(build_table(found))
     console.print()
     print_lines(build_lines(found), console)

@@ -7,7 +7,7 @@ gave the published results of FollowIR and mFollowIR.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
-from rank1_batch.jobs.evaluate.measures import Order, Qrels
+from rank1_batch.measuring.measures import Order, Qrels
 
 BEFORE, AFTER = "-og", "-changed"
 """Ends of query ids if one set holds both forms of its queries, as mteb's copies of FollowIR do."""

@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from rank1_batch.collection.qrels import read_qrels
 from rank1_batch.errors import BadFileError, SettingsError
-from rank1_batch.jobs.evaluate.agreement import count_agreement
-from rank1_batch.jobs.evaluate.comparison import compare
 from rank1_batch.jobs.evaluate.instructions import InstructionScore, find_changed, score_instructions, split_forms
-from rank1_batch.jobs.evaluate.measures import Order, Qrels, measure_order, parse_measures, share_unjudged
 from rank1_batch.jobs.evaluate.orders import Ranking, read_labels, read_ranking
 from rank1_batch.jobs.evaluate.report import Evaluation, Queries, build_json, build_per_query
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, ranking_source
+from rank1_batch.measuring.agreement import count_agreement
+from rank1_batch.measuring.comparison import compare
+from rank1_batch.measuring.measures import Order, Qrels, measure_order, parse_measures, share_unjudged
 from rank1_batch.storage.parquet import to_parquet
 from rank1_batch.storage.store import open_store, write_bytes
 

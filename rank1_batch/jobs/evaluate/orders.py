@@ -7,13 +7,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rank1_batch.collection.lines import BrokenLines
-from rank1_batch.collection.runs import read_run
+from rank1_batch.collection.runs import STRICT_PARSERS, read_run
 from rank1_batch.collection.sources import RunFormat, check_paths, find_file_sources, find_run_format
 from rank1_batch.columns import DOC_ID, FIRST_STAGE_RANK, FIRST_STAGE_SCORE, LABEL, QUERY_ID, RANK, SCORE
 from rank1_batch.errors import SettingsError
-from rank1_batch.output.commits import committed_units
+from rank1_batch.measuring.agreement import Labelled
 from rank1_batch.output.layout import JOB_PATH, judgments_path
-from rank1_batch.output.ranking import RANKING_FOLDER
+from rank1_batch.output.ranking import RANKING_FOLDER, is_ranked
+from rank1_batch.output.success import find_finished_units
+from rank1_batch.output.summary import read_summary
 from rank1_batch.storage.parquet import read_tables
 from rank1_batch.storage.store import Store, list_files, open_store, stat_file
 
@@ -57,21 +59,23 @@ def read_ranking(setting: str, value: Any, form: str = RunFormat.AUTO) -> Rankin
     return ranking
 
 
-def read_labels(output: Store) -> Iterator[tuple[str, str, bool | None]]:
-    """query_id, doc_id and label of every judged row of a job's output. The label is None if the row failed."""
-    paths = [judgments_path(unit_id) for unit_id in sorted(committed_units(output))]
-    for table in read_tables(output, paths, [QUERY_ID, DOC_ID, LABEL]):
-        yield from zip(*(table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL)), strict=True)
+def read_labels(output: Store) -> Iterator[Labelled]:
+    """Every judged row of a job's output."""
+    paths = [judgments_path(unit.unit_id) for unit in find_finished_units(output).units]
+    columns = [QUERY_ID, DOC_ID, LABEL, SCORE]
+    for table in read_tables(output, paths, columns):
+        yield from map(Labelled, *(table[name].to_pylist() for name in columns))
 
 
 def order_candidates(rows: pa.Table, rank: str, score: str) -> Lists:
     """The doc_ids of each query: by rank if there is one, then by score, as trec_eval orders them.
 
-    trec_eval reads scores as 32-bit floats, and breaks ties by doc_id in descending order. A repeated
-    doc_id keeps its best place.
+    trec_eval compares scores as 64-bit floats since 2023 (commit dc0c991, released in version 10.0; version
+    9.0.8 has 32-bit floats), and breaks ties by doc_id in descending order. A repeated doc_id keeps its
+    best place.
     """
     keys = [QUERY_ID, RANK, SCORE, DOC_ID]
-    found = pa.table([rows[QUERY_ID], rows[rank], pc.cast(rows[score], pa.float32(), safe=False), rows[DOC_ID]], keys)
+    found = pa.table([rows[name] for name in (QUERY_ID, rank, score, DOC_ID)], keys)
     directions = zip(keys, ("ascending", "ascending", "descending", "descending"), strict=True)
     places = pc.sort_indices(found, sort_keys=list(directions))
     order: dict[str, dict[str, None]] = {}
@@ -85,7 +89,7 @@ def _read_files(setting: str, value: Any, form: RunFormat) -> Iterator[pa.Record
     broken = BrokenLines()
     for source in find_file_sources(setting, value):
         found = _find_form(setting, source.file.path, form)
-        for batch in read_run([source], found, OWN_RANK, broken):
+        for batch in read_run([source], found, OWN_RANK, broken, STRICT_PARSERS):
             ranks = pa.nulls(len(batch), pa.int64()) if found is RunFormat.TREC else batch.column(RANK)
             columns = [batch.column(QUERY_ID), batch.column(DOC_ID), ranks, batch.column(SCORE)]
             yield pa.record_batch(columns, schema=ORDER_SCHEMA)
@@ -101,11 +105,13 @@ def _find_form(setting: str, path: str, form: RunFormat) -> RunFormat:
 
 def _read_output(setting: str, output: Store) -> Ranking:
     """A job's ranking, by its ranks. Failed rows stand last, in first-stage order."""
-    paths = [file.path for file in list_files(output, RANKING_FOLDER) if file.path.endswith(".parquet")]
-    if not paths:
+    find_finished_units(output)
+    summary = read_summary(output)
+    if summary is None or not is_ranked(output, summary.counts.rows - summary.duplicate_candidates):
         raise SettingsError(
-            [f"{setting}: {output.url} has no {RANKING_FOLDER}/ yet; run the same jobs.rerank command to finish it"]
+            [f"{setting}: {output.url} has no whole {RANKING_FOLDER}/. Run the same jobs.rerank command to finish it."]
         )
+    paths = [file.path for file in list_files(output, RANKING_FOLDER) if file.path.endswith(".parquet")]
     columns = [QUERY_ID, DOC_ID, RANK, FIRST_STAGE_RANK, FIRST_STAGE_SCORE]
     rows = pa.concat_tables(read_tables(output, paths, columns))
     known = any(rows[name].null_count < len(rows) for name in (FIRST_STAGE_RANK, FIRST_STAGE_SCORE))

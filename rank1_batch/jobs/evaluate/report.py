@@ -8,14 +8,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from rank1_batch.columns import QUERY_ID
-from rank1_batch.jobs.evaluate.agreement import Agreement
-from rank1_batch.jobs.evaluate.comparison import Comparison, subtract
 from rank1_batch.jobs.evaluate.instructions import InstructionScore
-from rank1_batch.jobs.evaluate.measures import TOP, Values
+from rank1_batch.measuring.agreement import Agreement
+from rank1_batch.measuring.comparison import Comparison, subtract
+from rank1_batch.measuring.measures import TOP, Values
 
 TEST = "two-sided paired t-test over queries"
 
 QUERIES_TOLD = 3
+
+CORRECTION = "Holm's correction, over the measures that have a p"
 
 SMALLEST_P = 1e-4
 """A smaller p-value is shown as `<.0001`."""
@@ -51,6 +53,7 @@ def build_json(found: Evaluation) -> dict[str, Any]:
     return {
         "measures": {name: one._asdict() for name, one in found.comparisons.items()},
         "significance_test": TEST,
+        "correction": CORRECTION,
         "queries": found.queries._asdict(),
         f"unjudged_share_of_top_{TOP}": found.unjudged_in_top,
         "duplicate_candidates": found.duplicates,
@@ -79,12 +82,23 @@ def build_table(found: Evaluation) -> Table:
     """The table of measures. If there is a first stage, its values stand beside ours."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
-    names = ("first stage", "this", "difference", "p", "gained", "lost") if found.first else ("value",)
+    names = ("first stage", "this", "difference", "p", "Holm", "gained", "lost") if found.first else ("value",)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for measure, one in found.comparisons.items():
         table.add_row(f"[bold]{escape(measure)}[/]", *(_cells(one) if found.first else [f"{one.value:.4f}"]))
     return table
+
+
+def find_warning(found: Evaluation) -> str | None:
+    """What must be read before the table: that most graded queries have no candidates."""
+    queries = found.queries
+    graded = queries.measured if queries.missing_count_as_zero else queries.measured + queries.missing
+    if 2 * queries.missing <= graded:
+        return None
+    told = "They count as 0." if queries.missing_count_as_zero else "They are left out."
+    hint = " If this is a sample, use missing_queries=leave_out." if queries.missing_count_as_zero else ""
+    return f"{queries.missing} of {graded} graded queries have no candidates. {told}{hint}"
 
 
 def build_lines(found: Evaluation) -> Iterator[tuple[str, str]]:
@@ -94,7 +108,8 @@ def build_lines(found: Evaluation) -> Iterator[tuple[str, str]]:
     told = f"{queries.measured} measured; {queries.missing} without candidates ({missing})"
     yield "queries", f"{told}; {queries.without_grades} without grades"
     if found.first:
-        yield "p", f"{TEST}; - if it cannot be computed"
+        yield "p", f"{TEST}; - if there is none"
+        yield "Holm", f"p with {CORRECTION}"
         yield from _gains(found)
     if found.unjudged_in_top is not None:
         yield "unjudged", f"{found.unjudged_in_top:.1%} of the top {TOP}"
@@ -107,15 +122,19 @@ def build_lines(found: Evaluation) -> Iterator[tuple[str, str]]:
 
 
 def _cells(one: Comparison) -> list[str]:
-    p_value = "-" if one.p_value is None else "<.0001" if one.p_value < SMALLEST_P else f"{one.p_value:.4f}"
     return [
         f"{one.first_stage:.4f}",
         f"{one.value:.4f}",
         f"{one.difference:+.4f}",
-        p_value,
+        _show_p(one.p_value),
+        _show_p(one.p_holm),
         str(one.gained),
         str(one.lost),
     ]
+
+
+def _show_p(p_value: float | None) -> str:
+    return "-" if p_value is None else "<.0001" if p_value < SMALLEST_P else f"{p_value:.4f}"
 
 
 def _gains(found: Evaluation) -> Iterator[tuple[str, str]]:
@@ -141,6 +160,8 @@ def _agreement_lines(agreement: Agreement, threshold: int) -> Iterator[tuple[str
             f"false: {agreement.relevance_only} relevant, {agreement.neither} not"
         ),
     )
+    if agreement.one_sided:
+        yield "", "all grades are on one side: they show no precision and no kappa"
     yield "", f"left out: {agreement.unjudged} without a grade, {agreement.unlabelled} without a label"
 
 

@@ -60,7 +60,7 @@ class EvaluateConfig:
 def check_config(config: EvaluateConfig) -> list[str]:
     """What is wrong with the settings, one sentence for each problem. Empty if they are right."""
     from rank1_batch.collection.sources import RunFormat
-    from rank1_batch.jobs.evaluate.measures import check_measures
+    from rank1_batch.measuring.measures import check_measures
 
     problems = check_measures(config.measures)
     if not config.measures:

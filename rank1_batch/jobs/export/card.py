@@ -1,25 +1,39 @@
 """`labels_card.md` and its picture. They help a person decide whether to train on these labels."""
 
 import io
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rank1_batch.jobs.export.choice import Reason
+from rank1_batch.jobs.export.formats import FORMATS, LOG_ODDS
 from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE
 from rank1_batch.jobs.export.totals import SCORE_BINS
+from rank1_batch.jobs.export.trust import LEAST_PAIRS
+from rank1_batch.output.fingerprint import find_judge
 
 CARD_PATH, PICTURE_PATH = "labels_card.md", "labels.png"
 
 NOTHING = "-"
 
+RECORDS = tuple(name for name, form in FORMATS.items() if form.suffix in ("jsonl", "parquet"))
+"""Formats that `datasets` can load: files of records."""
+
 Report = Mapping[str, Any]
+
+ONE_SIDED = (
+    "These grades are all relevant, or all not. They can show at most which share of the relevant pairs the labels "
+    "find (recall). Any labels would have the same precision and kappa, so these are not shown, and no threshold is "
+    "proposed."
+)
 
 
 def render_card(report: Report) -> str:
-    """The card in Markdown."""
+    """The card in Markdown, with the front matter that the Hugging Face hub reads."""
     parts = [
-        "# Silver labels",
-        f"Made by a model, not by people: {describe_judge(report)}.",
+        _render_front_matter(report),
+        *_render_head(report),
         "All figures are in `labels.json`. `links/` leads from each record to its judgments and their traces.",
         f"![Scores and reliability]({PICTURE_PATH})",
         "## Rows",
@@ -27,8 +41,12 @@ def render_card(report: Report) -> str:
         "## Data",
         _table(("split", "queries", "positives", "negatives"), _list_splits(report)),
         _table(("format", "split", "files", "records"), _list_files(report)),
+        *_render_scales(report["scales"]),
+        *_render_example(report["example"]),
         "## Agreement with people",
         *_render_trust(report),
+        "## Versions",
+        _table(("package", "when judged", "when exported"), _list_versions(report)),
         "## Settings",
         "```\n" + "\n".join(_flatten({**report["settings"], "judged_with": report["judged_with"]})) + "\n```",
     ]
@@ -36,11 +54,68 @@ def render_card(report: Report) -> str:
 
 
 def describe_judge(report: Report) -> str:
-    """The model, prompt and policy in one line."""
+    """The model, engine, prompt and policy in one line."""
     judged = report["judged_with"]
     model, prompt, policy = judged["model"], judged["prompt"], judged["policy"]
     revision = f" @{model['revision']}" if model["revision"] else ""
-    return f"{model['name']}{revision}, prompt {prompt['id']} version {prompt['version']}, policy {policy['kind']}"
+    asked = f"engine {judged['engine']['kind']}, prompt {prompt['id']} version {prompt['version']}"
+    return f"{model['name']}{revision}, {asked}, policy {policy['kind']}"
+
+
+def is_dry_run(report: Report) -> bool:
+    """Whether no model was asked, so that all labels are made up."""
+    judge = find_judge(report["judged_with"])
+    return judge is not None and judge.is_dry_run
+
+
+def _render_front_matter(report: Report) -> str:
+    """What the hub shows and `datasets.load_dataset` reads: a configuration for each format of records."""
+    lines = ["---", "pretty_name: Silver labels of rank1_batch", "task_categories:", "- text-ranking", "tags:"]
+    lines += ["- silver-labels", "- rank1_batch", *(["- dry-run"] if is_dry_run(report) else [])]
+    for place, (name, splits) in enumerate((name, own) for name, own in report["files"].items() if name in RECORDS):
+        lines += ["configs:"] if place == 0 else []
+        lines += [f"- config_name: {name}", "  data_files:"]
+        lines += [line for split in splits for line in (f"  - split: {split}", f"    path: {name}/{split}/*")]
+    return "\n".join([*lines, "---"])
+
+
+def _render_head(report: Report) -> Iterator[str]:
+    if is_dry_run(report):
+        yield "# Made-up labels of a dry run"
+        yield "No model was asked (`engine=scripted`). Train nothing on these labels."
+        yield f"The settings: {describe_judge(report)}."
+    else:
+        yield "# Silver labels"
+        yield f"Made by a model, not by people: {describe_judge(report)}."
+    if report["judged_on"]:
+        yield f"The judging ended on {report['judged_on']} (UTC)."
+
+
+def _render_scales(scales: Mapping[str, str | None]) -> Iterator[str]:
+    """Which scale the scores of each format have, and why."""
+    scored = {name: scale for name, scale in scales.items() if scale}
+    if scored:
+        yield _table(("format", "scores are"), [(name, scale.replace("_", "-")) for name, scale in scored.items()])
+    softmax = [name for name in scored if FORMATS[name].scale == LOG_ODDS]
+    if softmax:
+        yield (
+            f"The trainer of {' and '.join(softmax)} takes a softmax over the scores. A softmax over log-odds keeps "
+            "what the judge said. Over probabilities it would give a passage of 0.999 only 0.28 beside seven of 0.001."
+        )
+
+
+def _render_example(example: Mapping[str, Any] | None) -> Iterator[str]:
+    if example is not None:
+        yield f"The first record of {example['format']} (long texts and lists are cut):"
+        record = example["record"]
+        shown = record if isinstance(record, str) else json.dumps(record, ensure_ascii=False, indent=1)
+        fence = "~" * (max(map(len, re.findall("~+", shown)), default=2) + 1)
+        yield f"{fence}json\n{shown}\n{fence}"
+
+
+def _list_versions(report: Report) -> list[tuple[str, ...]]:
+    then, now = report["judged_by_versions"], report["versions"]
+    return [(name, then.get(name, NOTHING), now.get(name, NOTHING)) for name in {**then, **now}]
 
 
 def list_rows(report: Report) -> list[tuple[str, int, str]]:
@@ -114,9 +189,15 @@ def _render_trust(report: Report) -> Iterator[str]:
     graded, labelled = trust["graded"], trust["labels"]["graded"]
     yield (
         f"{graded['pairs']} judged pairs of {graded['queries']} queries have a grade; {graded['relevant']} of them are "
-        f"relevant. {labelled['pairs']} of them were exported. In brackets: 95 % intervals, by drawing queries."
+        f"relevant. {labelled['pairs']} of them were exported"
+        f"{' in queries that nothing was fitted on' if 'calibrated' in trust['reliability'] else ''}. "
+        "In brackets: 95 % intervals, by drawing queries."
     )
+    if trust["one_sided"]:
+        yield ONE_SIDED
     yield _table(("measure", "value"), list_measures(report))
+    if trust["one_sided"]:
+        return
     fitted, reported = trust["fitted_on"], trust["reported_on"]
     yield (
         f"Fitted on {fitted['pairs']} pairs of {fitted['queries']} queries, reported on "
@@ -127,16 +208,22 @@ def _render_trust(report: Report) -> Iterator[str]:
         for name, curve in trust["reliability"].items()
     ]
     yield _table(("score", "Brier", "calibration error"), errors)
-    yield _table(("wanted precision", "labels.positive_from", "precision reached", "recall"), _list_thresholds(trust))
+    yield (
+        "The proposed thresholds keep the wanted precision with a chance of 95 %. The lower bound is of the pairs that "
+        f"were fitted on, at least {LEAST_PAIRS} of them. Precision and recall are of the other queries:"
+    )
+    head = ("wanted precision", "labels.positive_from", "lower bound", "precision reached", "recall")
+    yield _table(head, _list_thresholds(trust))
 
 
 def _list_thresholds(trust: Report) -> list[tuple[str, ...]]:
     return [
-        (f"{one['wanted_precision']:g}", "not reached", NOTHING, NOTHING)
+        (f"{one['wanted_precision']:g}", "not reached", NOTHING, NOTHING, NOTHING)
         if one["positive_from"] is None
         else (
             f"{one['wanted_precision']:g}",
             f"{one['positive_from']:.6g}",
+            f"{one['lower_bound']:.3f}",
             format_measure(one["precision"]),
             format_measure(one["recall"]),
         )

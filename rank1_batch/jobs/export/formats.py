@@ -4,6 +4,7 @@ No format has a column for ids, because sentence-transformers would train on it 
 where each record comes from (files.py). Knows nothing about files.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -11,13 +12,18 @@ import pyarrow as pa
 
 from rank1_batch.judging.closing import THINK_END, close_reasoning
 from rank1_batch.judging.prompts import combine_query, combine_title
-from rank1_batch.judging.scoring import FALSE_ANSWER, TRUE_ANSWER
+from rank1_batch.judging.readers import RANK1
 
 THINK = "<think>"
 
+PROBABILITY, LOG_ODDS = "probability", "log_odds"
+
 
 class Example(NamedTuple):
-    """A chosen row: its texts, its label, its target score, and where its judgment is stored."""
+    """A chosen row: its texts, its label, its score on both scales, and where its judgment is stored.
+
+    `score` is what formats write. It is a probability, or the log-odds after `Query.in_log_odds`.
+    """
 
     doc_id: str
     positive: bool
@@ -30,6 +36,7 @@ class Example(NamedTuple):
     passage: str = ""
     title: str | None = None
     trace: str | None = None
+    log_odds: float = math.nan
 
     @property
     def text(self) -> str:
@@ -49,6 +56,14 @@ class Query(NamedTuple):
     def examples(self) -> list[Example]:
         """Positives, then negatives."""
         return [*self.positives, *self.negatives]
+
+    def in_log_odds(self) -> "Query":
+        """The same query with log-odds as scores."""
+        positives, negatives = (
+            [example._replace(score=example.log_odds) for example in examples]
+            for examples in (self.positives, self.negatives)
+        )
+        return self._replace(positives=positives, negatives=negatives)
 
 
 class Style(NamedTuple):
@@ -70,12 +85,15 @@ class Record(NamedTuple):
 class Format(NamedTuple):
     """How a format's files are made. Only Parquet formats have a `schema`.
 
-    `needs_both`: the trainer fails on a query without a positive or without a negative.
+    `scale` is that of its scores, unless the settings name another; None if it has no scores. It is log-odds
+    if the trainer takes a softmax over the scores. `needs_both`: the trainer fails on a query without a positive
+    or without a negative.
     """
 
     suffix: str
     build: Callable[[Query, Style], Iterable[Record]]
     schema: Callable[[Style], pa.Schema] | None = None
+    scale: str | None = None
     needs_text: bool = True
     needs_trace: bool = False
     needs_both: bool = False
@@ -85,7 +103,8 @@ def build_tevatron(query: Query, _style: Style) -> Iterator[Record]:
     """A query with scored passages, as Tevatron's distillation reads it.
 
     Source: texttron/tevatron, README.md ("Training Data") and retriever/dataset.py
-    (DistilTrainDataset: `title + ' ' + text`, `score`). The title is always written, if need be
+    (DistilTrainDataset: `title + ' ' + text`, `score`). The trainer takes a softmax over the scores, so
+    they are log-odds. The title is always written, if need be
     empty, because the loader would read a missing title as null.
     """
 
@@ -145,7 +164,8 @@ def build_flagembedding(query: Query, style: Style) -> Iterator[Record]:
     """A query with its positives and negatives, and their teacher scores.
 
     Source: FlagOpen/FlagEmbedding, examples/finetune/embedder/README.md ("Data format") and
-    abc/finetune/*/AbsDataset.py. A line's `prompt` replaces the trainer's own instruction, so it is
+    abc/finetune/*/AbsDataset.py. The trainer takes a softmax over the teacher scores, so they are
+    log-odds. A line's `prompt` replaces the trainer's own instruction, so it is
     written only if the settings ask for it.
     """
     value = {
@@ -195,7 +215,7 @@ def build_rank1(query: Query, style: Style) -> Iterator[Record]:
         value = {
             "instruction": instruction,
             "input": _fill(rest, asked, example.text),
-            "output": f"{THINK}{reasoning}{TRUE_ANSWER if example.label else FALSE_ANSWER}",
+            "output": f"{THINK}{reasoning}{RANK1.answers[0 if example.label else 1].text}",
         }
         yield Record(value, (example,))
 
@@ -239,12 +259,12 @@ def _lists_schema(style: Style) -> pa.Schema:
 
 
 FORMATS = {
-    "tevatron": Format("jsonl", build_tevatron, needs_both=True),
-    "st_pairs": Format("parquet", build_pairs, _pairs_schema),
-    "st_triplets": Format("parquet", build_triplets, _triplets_schema, needs_both=True),
-    "st_lists": Format("parquet", build_lists, _lists_schema),
-    "flagembedding": Format("jsonl", build_flagembedding, needs_both=True),
-    "scores": Format("json", build_scores, needs_text=False),
+    "tevatron": Format("jsonl", build_tevatron, scale=LOG_ODDS, needs_both=True),
+    "st_pairs": Format("parquet", build_pairs, _pairs_schema, PROBABILITY),
+    "st_triplets": Format("parquet", build_triplets, _triplets_schema, PROBABILITY, needs_both=True),
+    "st_lists": Format("parquet", build_lists, _lists_schema, PROBABILITY),
+    "flagembedding": Format("jsonl", build_flagembedding, scale=LOG_ODDS, needs_both=True),
+    "scores": Format("json", build_scores, scale=PROBABILITY, needs_text=False),
     "qrels": Format("txt", build_qrels, needs_text=False),
     "rank1": Format("jsonl", build_rank1, needs_trace=True),
 }

@@ -16,7 +16,6 @@ from rank1_batch.jobs.export.files import Shard
 from rank1_batch.jobs.export.formats import FORMATS, Style, check_qrels_id
 from rank1_batch.jobs.export.queries import (
     Given,
-    Scoring,
     choose_queries,
     find_log_odds,
     given_by_column,
@@ -26,18 +25,27 @@ from rank1_batch.jobs.export.queries import (
 from rank1_batch.jobs.export.rows import (
     GradeTable,
     Judgments,
+    Texts,
     check_job,
+    describe_judging,
     open_judgments,
     open_texts,
     read_grades,
     read_judged,
 )
-from rank1_batch.jobs.export.settings import QRELS, ExportConfig, build_rules, format_names, given_from
+from rank1_batch.jobs.export.settings import (
+    LOG_ODDS,
+    QRELS,
+    ExportConfig,
+    build_rules,
+    find_scale,
+    format_names,
+    given_from,
+)
 from rank1_batch.jobs.export.totals import DEV, TRAIN, Totals
-from rank1_batch.jobs.export.trust import Graded, build_graded, fit_calibration, split_graded
+from rank1_batch.jobs.export.trust import Calibration, Graded, build_graded, fit_calibration, split_graded
 from rank1_batch.jobs.export.trust_section import describe_trust
 from rank1_batch.output.claims import write_claim
-from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
 from rank1_batch.storage.store import Store, open_store, write_bytes
 from rank1_batch.versions import find_versions
@@ -56,7 +64,7 @@ class _Work(NamedTuple):
 
     config: ExportConfig
     judgments: Judgments
-    texts: UnitReader | None
+    texts: Texts | None
     grades: GradeTable
     labels: Store
 
@@ -94,14 +102,14 @@ def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
         paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, Path(folder), buckets)
         _check_values(work, paths)
         graded = _gather_graded(work, paths)
-        scoring = _find_scoring(work.config, graded)
+        calibration = _find_calibration(work.config, graded)
         # This is the first write. Everything that can be checked before has been checked.
         write_claim(work.labels, EXPORT, claim)
         totals = Totals()
         for number, path in enumerate(paths):
-            _write_bucket(work, number, path, scoring, totals)
+            _write_bucket(work, number, path, calibration, totals)
     totals.check(total)
-    return _report(work, claim, totals, graded, scoring)
+    return _report(work, claim, totals, graded, calibration)
 
 
 def _check_values(work: _Work, paths: Sequence[Path]) -> None:
@@ -136,26 +144,32 @@ def _more_columns(config: ExportConfig) -> list[str]:
 
 
 def _gather_graded(work: _Work, paths: Sequence[Path]) -> Graded:
-    """The judged pairs that people have graded and whose reasoning ended as `labels.finishes` asks."""
-    rows: list[tuple[str, bool, float, float, bool]] = []
-    for table in read_buckets(paths if work.grades else (), GRADED_COLUMNS):
-        columns = (table[name].to_pylist() for name in (QUERY_ID, DOC_ID, LABEL, SCORE, FINISH))
-        for query_id, doc_id, label, score, finish, log_odds in zip(*columns, find_log_odds(table), strict=True):
-            grade = work.grades.get((query_id, doc_id))
-            if grade is not None and score is not None and finish in work.config.labels.finishes:
-                rows.append((query_id, label, float(log_odds), score, grade >= work.config.labels.min_relevance))
-    return build_graded(rows)
+    """The judged pairs that people have graded and whose reasoning ended as `labels.finishes` asks.
+
+    A pair that is there twice counts once, with its better score, as in the choice of labels.
+    """
+    labels, text = work.config.labels, QUERY_ID if work.texts is None else QUERY
+    best: dict[tuple[str, str], tuple[str, bool, float, float, bool]] = {}
+    for table in read_buckets(paths if work.grades else (), list(dict.fromkeys([*GRADED_COLUMNS, text]))):
+        columns = (table[name].to_pylist() for name in (QUERY_ID, DOC_ID, text, LABEL, SCORE, FINISH))
+        for *pair, query, label, score, finish, log_odds in zip(*columns, find_log_odds(table), strict=True):
+            key = (pair[0], pair[1])
+            grade = work.grades.get(key)
+            if grade is None or score is None or finish not in labels.finishes:
+                continue
+            if key not in best or score > best[key][3]:
+                best[key] = (query, label, float(log_odds), score, grade >= labels.min_relevance)
+    return build_graded(list(best.values()))
 
 
-def _find_scoring(config: ExportConfig, graded: Graded) -> Scoring:
-    log_odds = config.labels.scale == "log_odds"
+def _find_calibration(config: ExportConfig, graded: Graded) -> Calibration | None:
     if config.trust.calibration == "none":
-        return Scoring(None, log_odds)
+        return None
     fit, report = split_graded(graded, config.trust.fit_share, config.labels.seed)
-    return Scoring(fit_calibration(config.trust.calibration, fit, report), log_odds)
+    return fit_calibration(config.trust.calibration, fit, report)
 
 
-def _write_bucket(work: _Work, number: int, path: Path, scoring: Scoring, totals: Totals) -> None:
+def _write_bucket(work: _Work, number: int, path: Path, calibration: Calibration | None, totals: Totals) -> None:
     """Write the shards of one bucket, one for each format and split."""
     table = read_bucket(path)
     if table is None:
@@ -163,13 +177,14 @@ def _write_bucket(work: _Work, number: int, path: Path, scoring: Scoring, totals
     labels = work.config.labels
     style = _build_style(work)
     shards: dict[tuple[str, str], Shard] = {}
-    for chosen in choose_queries(table, build_rules(work.config), scoring, _find_given(work)):
+    for chosen in choose_queries(table, build_rules(work.config), calibration, _find_given(work)):
         query = chosen.query
         split = DEV if is_dev(query.text, labels.dev_share, labels.seed) else TRAIN
         totals.add_query(chosen, split, work.grades)
         for name in format_names(work.config) if query.examples else ():
             shard = shards.setdefault((name, split), Shard(name, split, number, style))
-            shard.add(query.query_id, FORMATS[name].build(query, style))
+            scored = query.in_log_odds() if find_scale(work.config, name) == LOG_ODDS else query
+            shard.add(query.query_id, totals.keep_first(name, FORMATS[name].build(scored, style)))
     for (name, split), shard in shards.items():
         shard.put(work.labels)
         totals.add_file(name, split, shard.records)
@@ -187,12 +202,15 @@ def _find_given(work: _Work) -> Given:
     return given_by_grades(work.grades, least) if name == QRELS else given_by_column(name, least)
 
 
-def _report(work: _Work, claim: dict[str, Any], totals: Totals, graded: Graded, scoring: Scoring) -> dict[str, Any]:
+def _report(
+    work: _Work, claim: dict[str, Any], totals: Totals, graded: Graded, calibration: Calibration | None
+) -> dict[str, Any]:
     """Write the card, the picture and, last, `labels.json`."""
     labels, trust = work.config.labels, work.config.trust
-    calibrated = None if scoring.calibration is None else scoring.calibration.probability
+    calibrated = None if calibration is None else calibration.probability
     exported = [
-        (query, label, 0.0, 0.0, work.grades[query, doc] >= labels.min_relevance) for query, doc, label in totals.labels
+        (text, label, 0.0, 0.0, work.grades[query_id, doc_id] >= labels.min_relevance)
+        for query_id, doc_id, text, label in totals.labels
     ]
     report = {
         **totals.describe(),
@@ -200,7 +218,9 @@ def _report(work: _Work, claim: dict[str, Any], totals: Totals, graded: Graded, 
         "trust": describe_trust(graded, build_graded(exported), calibrated, trust, labels.seed)
         if work.grades
         else None,
+        "scales": {name: find_scale(work.config, name) for name in format_names(work.config)},
         **claim,
+        **describe_judging(work.judgments),
         "versions": find_versions(),
     }
     write_bytes(work.labels, PICTURE_PATH, draw_picture(report))

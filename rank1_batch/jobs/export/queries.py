@@ -28,8 +28,9 @@ from rank1_batch.columns import (
 )
 from rank1_batch.jobs.export.choice import Candidate, Choice, Reason, Rules, choose_rows
 from rank1_batch.jobs.export.formats import Example, Query
-from rank1_batch.jobs.export.trust import Calibration, Floats
+from rank1_batch.jobs.export.trust import Calibration
 from rank1_batch.judging.prompts import combine_title
+from rank1_batch.measuring.reliability import Floats
 
 MOST_LOG_ODDS = 100.0
 """Stands for infinite log-odds (a logprob of minus infinity). JSON has no infinite numbers; 100 is almost certain."""
@@ -42,13 +43,6 @@ Given = Callable[[LinkedRow], bool | None]
 """Finds the label that another source gave to a row; None if there is none."""
 
 
-class Scoring(NamedTuple):
-    """How a row is scored: by the judge or after calibration. `log_odds`: training targets are log-odds."""
-
-    calibration: Calibration | None = None
-    log_odds: bool = False
-
-
 class Chosen(NamedTuple):
     """A query after the choice. `scores` has the scores of all its rows, and of the chosen positives and negatives."""
 
@@ -58,12 +52,12 @@ class Chosen(NamedTuple):
     scores: dict[str, list[float]]
 
 
-def choose_queries(table: pa.Table, rules: Rules, scoring: Scoring, given: Given) -> Iterator[Chosen]:
-    """Every query of a bucket, sorted by text and query_id.
+def choose_queries(table: pa.Table, rules: Rules, calibration: Calibration | None, given: Given) -> Iterator[Chosen]:
+    """Every query of a bucket, sorted by text and query_id. Scores are calibrated ones, if there is a calibration.
 
     Queries with the same text share their passages, so no passage is taken twice for one text.
     """
-    rows = _list_rows(table, scoring)
+    rows = _list_rows(table, calibration)
     rows.sort(key=lambda row: (row[QUERY], row[QUERY_ID]))
     for _, same_text in groupby(rows, key=lambda row: row[QUERY]):
         seen: set[str] = set()
@@ -84,19 +78,17 @@ def find_log_odds(table: pa.Table) -> Floats:
     return np.clip(gap, -MOST_LOG_ODDS, MOST_LOG_ODDS)
 
 
-def score_rows(table: pa.Table, scoring: Scoring) -> tuple[Floats, Floats]:
-    """Each row's score between 0 and 1, and its target for training; NaN on error."""
+def score_rows(table: pa.Table, calibration: Calibration | None) -> tuple[Floats, Floats]:
+    """Each row's score between 0 and 1, and its log-odds; NaN on error, or if a calibration has no log-odds."""
     log_odds = find_log_odds(table)
-    calibration = scoring.calibration
     if calibration is None:
-        score, target = _numbers(table, SCORE), log_odds
-    else:
-        known = ~np.isnan(log_odds)
-        score, target = np.full(len(table), np.nan), np.full(len(table), np.nan)
-        score[known] = calibration.probability(log_odds[known])
-        if calibration.log_odds is not None:
-            target[known] = calibration.log_odds(log_odds[known])
-    return score, target if scoring.log_odds else score
+        return _numbers(table, SCORE), log_odds
+    known = ~np.isnan(log_odds)
+    score, calibrated = np.full(len(table), np.nan), np.full(len(table), np.nan)
+    score[known] = calibration.probability(log_odds[known])
+    if calibration.log_odds is not None:
+        calibrated[known] = calibration.log_odds(log_odds[known])
+    return score, calibrated
 
 
 def given_by_grades(grades: Mapping[tuple[str, str], int], min_relevance: int) -> Given:
@@ -126,14 +118,16 @@ def _numbers(table: pa.Table, name: str) -> Floats:
     return np.asarray(table[name].to_numpy(), dtype=np.float64)
 
 
-def _list_rows(table: pa.Table, scoring: Scoring) -> list[LinkedRow]:
-    """The rows as dicts. `score` and `target` hold the final values (after calibration); None on error."""
-    score, target = score_rows(table, scoring)
+def _list_rows(table: pa.Table, calibration: Calibration | None) -> list[LinkedRow]:
+    """The rows as dicts. `score` and `log_odds` hold the final values (after calibration)."""
+    score, log_odds = score_rows(table, calibration)
     columns = {name: table[name].to_pylist() for name in table.column_names}
     columns[SCORE] = _none_for_nan(score)
-    columns["target"] = _none_for_nan(target)
+    columns["log_odds"] = log_odds.tolist()
     for name in (QUERY_ID, DOC_ID):
         columns[name] = [value or "" for value in columns[name]]
+    if PASSAGE in columns:  # a document with only a title has no text
+        columns[PASSAGE] = [value or "" for value in columns[PASSAGE]]
     # Without texts, the query's id stands in for its text.
     columns.setdefault(QUERY, columns[QUERY_ID])
     names = list(columns)
@@ -163,7 +157,7 @@ def _build_example(row: LinkedRow, *, positive: bool) -> Example:
     return Example(
         doc_id=row[DOC_ID],
         positive=positive,
-        score=row["target"],
+        score=row[SCORE],
         label=row[LABEL],
         finish=row[FINISH],
         unit_id=row[UNIT_ID],
@@ -172,4 +166,5 @@ def _build_example(row: LinkedRow, *, positive: bool) -> Example:
         passage=row.get(PASSAGE, ""),
         title=row.get(TITLE),
         trace=row.get(TRACE),
+        log_odds=row["log_odds"],
     )

@@ -1,5 +1,6 @@
 """Reads a job's output as one stream of rows: judgments together with the texts that were judged."""
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -27,21 +28,21 @@ from rank1_batch.jobs.export.settings import QRELS, ExportConfig, check_apart, f
 from rank1_batch.judging.prompts import combine_query
 from rank1_batch.judging.records import Finish, PolicyKind
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.commits import committed_units
-from rank1_batch.output.fingerprint import RERANK
+from rank1_batch.output.fingerprint import RERANK, find_judge
 from rank1_batch.output.generations import read_generations
 from rank1_batch.output.judgments import join_texts, read_judgments
 from rank1_batch.output.layout import JOB_PATH, SETTINGS_PATH, SUCCESS_PATH
-from rank1_batch.output.plan import read_plan
-from rank1_batch.output.success import is_finished
-from rank1_batch.pairs.inputs import check_planned_files, open_input
+from rank1_batch.output.plan import read_inputs
+from rank1_batch.output.success import find_finished_units
+from rank1_batch.output.summary import read_summary
+from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input
 from rank1_batch.pairs.layout import to_text
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig
 from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_ahead
-from rank1_batch.storage.store import Store, open_store
+from rank1_batch.storage.store import FileInfo, Store, open_store, stat_file
 
 JUDGED_COLUMNS = (
     QUERY_ID, DOC_ID, SCORE, TRUE_LOGPROB, FALSE_LOGPROB, LABEL, FINISH, UNIT_ID, ROW, CANDIDATE, FIRST_STAGE_RANK,
@@ -69,27 +70,46 @@ class Judgments(NamedTuple):
     input_path: Any
 
 
+class Texts(NamedTuple):
+    """A reader of the rows that were judged, and the files of the plan as they are found now."""
+
+    reader: UnitReader
+    now: Mapping[str, FileInfo]
+
+    def read(self, unit: Unit) -> pa.Table:
+        """The rows of a unit, as the replica read them."""
+        (found,) = find_now([unit], self.now)
+        return self.reader.read(found)[0]
+
+
 def open_judgments(url: str) -> Judgments:
     """The judgments at an `output.path`. Raises SettingsError unless a job has finished there."""
     store = open_store(url)
     fingerprint = read_claim(store, RERANK)
     if fingerprint is None:
         raise SettingsError([f"output.path: {url} is not an output of jobs.rerank (it has no {JOB_PATH})"])
-    plan, committed = read_plan(store), committed_units(store)
-    if not is_finished(store, plan):
-        raise SettingsError(
-            [f"output.path: the job at {url} has not finished, or it failed a check (no {SUCCESS_PATH} for its plan)"]
-        )
-    units = [unit for unit in plan if unit.unit_id in committed]
-    missing = [unit for unit in plan if unit.unit_id not in committed]
+    units, missing = find_finished_units(store)
     again = [{name: generation[name] for name in ("where", "policy")} for generation in read_generations(store)]
     recorded = read_document(store, SETTINGS_PATH, dict[str, Any]) or {}
     return Judgments(store, units, missing, fingerprint, again, recorded.get("input", {}).get("path"))
 
 
+def describe_judging(judgments: Judgments) -> dict[str, Any]:
+    """When the job finished (a day, None if the store does not say), and on which versions its last run was."""
+    success, summary = stat_file(judgments.store, SUCCESS_PATH), read_summary(judgments.store)
+    at = success.modified_at if success else None
+    day = None if at is None else dt.datetime.fromtimestamp(at, dt.UTC).date().isoformat()
+    return {"judged_on": day, "judged_by_versions": summary.versions if summary else {}}
+
+
 def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
     """Raises SettingsError if the settings ask for something that these judgments do not have. Lists all problems."""
     problems = []
+    if (judge := find_judge(fingerprint)) and judge.is_dry_run and not config.labels.allow_scripted:
+        problems.append(
+            "output.path: this is a dry run (engine=scripted), so its labels are made up. To try an export with them "
+            "all the same, set labels.allow_scripted=true"
+        )
     no_think = fingerprint["policy"]["kind"] == PolicyKind.NO_THINK
     if no_think and Finish.NO_THINK not in config.labels.finishes:
         problems.append("labels.finishes: all rows were judged with policy=no_think; set labels.finishes=[no_think]")
@@ -105,7 +125,7 @@ def check_job(config: ExportConfig, fingerprint: Mapping[str, Any]) -> None:
         raise SettingsError(problems)
 
 
-def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
+def open_texts(config: ExportConfig, judgments: Judgments) -> Texts | None:
     """A reader of the rows that were judged; None if no format needs texts.
 
     They are read from `input.path` if it is given, else from where the job last read them. Raises
@@ -120,11 +140,11 @@ def open_texts(config: ExportConfig, judgments: Judgments) -> UnitReader | None:
     if problems:
         raise SettingsError(problems)
     store, files = open_input(InputConfig(path=path))
-    check_planned_files(store, files, judgments.units)
-    return UnitReader(store, judgments.fingerprint["columns"], ())
+    now = match_planned_files(store, files, judgments.units, read_inputs(judgments.store))
+    return Texts(UnitReader(store, judgments.fingerprint["columns"], ()), now)
 
 
-def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[str]) -> Iterator[pa.Table]:
+def read_judged(judgments: Judgments, texts: Texts | None, more: Sequence[str]) -> Iterator[pa.Table]:
     """One table for each unit: JUDGED_COLUMNS, the columns `more` as text, and query, title and passage.
 
     The query includes the instruction, as in the prompt.
@@ -136,7 +156,7 @@ def read_judged(judgments: Judgments, texts: UnitReader | None, more: Sequence[s
             table = table.set_column(table.schema.get_field_index(name), name, to_text(table[name]))
         if texts is None:
             return table
-        rows, _ = texts.read(unit)
+        rows = texts.read(unit)
         return _combine_queries(join_texts(table, rows, f"{judgments.store.url}, unit {unit.unit_id}"))
 
     return read_ahead(read, judgments.units, UNITS_AHEAD)

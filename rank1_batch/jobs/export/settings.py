@@ -14,7 +14,7 @@ QRELS = "qrels"
 
 CALIBRATIONS = ("none", "platt", "isotonic")
 
-SCALES = ("probability", "log_odds")
+AUTO, PROBABILITY, LOG_ODDS = SCALES = ("auto", "probability", "log_odds")
 
 TARGETS = ("score", "label")
 
@@ -62,8 +62,9 @@ class LabelsConfig:
     keep_without: list[str] = setting("keep queries without: positive, negative", list)
     dev_share: float = setting("share of queries that goes to dev/", 0.0)
     seed: int = setting("seed of random choices", 0)
+    allow_scripted: bool = setting("export the made-up answers of a dry run, too", default=False)
     targets: str = setting("target of st_*: score, or label (0 and 1)", "score")
-    scale: str = setting("scale of scores: probability, or log_odds", "probability")
+    scale: str = setting("of scores: auto (by format), probability or log_odds", "auto")
     prompt: str | None = setting("the prompt that FlagEmbedding asks for", None)
     shard_rows: int = setting("judged rows in a file", 25_000)
 
@@ -94,6 +95,14 @@ def format_names(config: ExportConfig) -> list[str]:
     """The formats asked for, each once."""
     names = config.format if isinstance(config.format, list) else [config.format]
     return list(dict.fromkeys(str(name) for name in names))
+
+
+def find_scale(config: ExportConfig, name: str) -> str | None:
+    """The scale of the scores in a format: its own, unless `labels.scale` names one. None if it has no scores."""
+    from rank1_batch.jobs.export.formats import FORMATS
+
+    own = FORMATS[name].scale
+    return own if own is None or config.labels.scale == AUTO else config.labels.scale
 
 
 def given_from(config: ExportConfig) -> str | None:
@@ -150,6 +159,11 @@ def _check_formats(config: ExportConfig) -> list[str]:
             problems.append(f"labels.keep_without: format={name} needs a positive and a negative for each query")
         if form.needs_trace and Finish.NO_THINK in config.labels.finishes:
             problems.append(f"labels.finishes: format={name} trains on reasoning, which rows with no_think do not have")
+        if find_scale(config, name) == LOG_ODDS and config.trust.calibration == "isotonic":
+            problems.append(
+                f"trust.calibration=isotonic gives 0 and 1, which have no log-odds, but format={name} has log-odds as "
+                "scores: use platt, or labels.scale=probability"
+            )
     if config.labels.prompt is not None and "flagembedding" not in names:
         problems.append("labels.prompt: no format but flagembedding has a prompt of its own")
     if config.input.path is not None:
@@ -227,8 +241,6 @@ def _check_given(config: ExportConfig) -> list[str]:
     problems = []
     if given_from(config) == QRELS and config.qrels is None:
         problems.append("qrels must be given: labels.source or labels.agree_with asks for them")
-    if config.labels.scale == "log_odds" and config.trust.calibration == "isotonic":
-        problems.append("labels.scale=log_odds: trust.calibration=isotonic gives 0 and 1, which have none")
     if config.trust.calibration != "none" and config.qrels is None:
         problems.append(f"qrels must be given: trust.calibration={config.trust.calibration} is fitted to them")
     return problems

@@ -1,15 +1,20 @@
 """Counts an export while it is written: rows by reason, splits, files, scores."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from rank1_batch.jobs.export.choice import Reason
+from rank1_batch.jobs.export.formats import Record
 from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE, Chosen
 
 SCORE_BINS = 20
+
+MOST_LETTERS, MOST_MEMBERS = 300, 8
+"""How much of the example stands in the report."""
 
 TRAIN, DEV = "train", "dev"
 
@@ -23,8 +28,10 @@ class Totals:
         self.splits: dict[str, Counter[str]] = {}
         self.files: dict[str, dict[str, Counter[str]]] = {}
         self.scores = {name: np.zeros(SCORE_BINS, dtype=np.int64) for name in (ALL, POSITIVE, NEGATIVE)}
-        self.labels: list[tuple[str, str, bool]] = []
-        """query_id, doc_id and label of the exported pairs that people have graded."""
+        self.labels: list[tuple[str, str, str, bool]] = []
+        """query_id, doc_id, text of the query and label of the exported pairs that people have graded."""
+        self.example: tuple[str, Any] | None = None
+        """The first record that was written, and the name of its format."""
 
     @property
     def exported(self) -> int:
@@ -44,7 +51,14 @@ class Totals:
         self.splits.setdefault(split, Counter()).update(counts)
         for example in query.examples:
             if (query.query_id, example.doc_id) in grades:
-                self.labels.append((query.query_id, example.doc_id, example.positive))
+                self.labels.append((query.query_id, example.doc_id, query.text, example.positive))
+
+    def keep_first(self, name: str, records: Iterable[Record]) -> Iterator[Record]:
+        """Pass the records of a format on. The first of all is kept as an example."""
+        for record in records:
+            if self.example is None:
+                self.example = (name, record.value)
+            yield record
 
     def add_file(self, name: str, split: str, records: int) -> None:
         """Count a written file."""
@@ -67,8 +81,22 @@ class Totals:
             "left_out": {reason.name.lower(): self.left_out[reason] for reason in Reason if self.left_out[reason]},
             "splits": {name: dict(self.splits[name]) for name in sorted(self.splits, reverse=True)},
             "files": {name: {split: dict(counts) for split, counts in own.items()} for name, own in self.files.items()},
+            "example": None
+            if self.example is None
+            else {"format": self.example[0], "record": _shorten(self.example[1])},
             "score_histogram": {name: bins.tolist() for name, bins in self.scores.items()},
         }
+
+
+def _shorten(value: Any) -> Any:
+    """A record with long texts cut, and of long lists the first members."""
+    if isinstance(value, str):
+        return value if len(value) <= MOST_LETTERS else f"{value[:MOST_LETTERS]} …"
+    if isinstance(value, Mapping):
+        return {key: _shorten(part) for key, part in islice(value.items(), MOST_MEMBERS)}
+    if isinstance(value, list | tuple):
+        return [_shorten(part) for part in value[:MOST_MEMBERS]]
+    return value
 
 
 def _fill_bins(bins: Any, scores: list[float]) -> None:

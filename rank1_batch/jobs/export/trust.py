@@ -1,7 +1,7 @@
 """How well labels agree with people: measures with intervals, reliability, calibration, thresholds.
 
 Pairs of one query are alike. So whole queries, not pairs, are drawn for intervals and split into the
-part to fit on and the part to report on. Knows nothing about files.
+part to fit on and the part to report on. Queries with the same text count as one. Knows nothing about files.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +12,15 @@ import numpy.typing as npt
 
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.export.choice import draw_share
-
-Floats = npt.NDArray[np.float64]
-
-Flags = npt.NDArray[np.bool_]
+from rank1_batch.measuring.reliability import Flags, Floats
 
 INTERVAL = (2.5, 97.5)
 
-BINS = 10
+LEAST_PAIRS, STEP = 50, 2**0.5
+"""A threshold needs so many graded pairs above it. Each that is tried has STEP times the pairs of the one before."""
+
+RISK = 0.05
+"""The chance that any of the lower bounds of precision is too high."""
 
 MEASURES = PRECISION, RECALL, KAPPA, AUROC = "precision", "recall", "kappa", "auroc"
 
@@ -27,7 +28,8 @@ MEASURES = PRECISION, RECALL, KAPPA, AUROC = "precision", "recall", "kappa", "au
 class Graded(NamedTuple):
     """Pairs that both the model and people have judged, as columns.
 
-    `queries` are the distinct query_ids. `query` is, for each pair, the index of its query in that list.
+    `queries` are the distinct texts of queries (ids, if no texts were read). `query` is, for each pair, the
+    index of its query in that list.
     """
 
     queries: list[str]
@@ -37,6 +39,11 @@ class Graded(NamedTuple):
     score: Floats
     relevant: Flags
 
+    @property
+    def one_sided(self) -> bool:
+        """Whether people call all pairs relevant, or none."""
+        return not _has_both(self.relevant)
+
     def take(self, mask: Flags) -> "Graded":
         """The pairs for which the mask is true."""
         rest = (self.label[mask], self.log_odds[mask], self.score[mask], self.relevant[mask])
@@ -44,7 +51,7 @@ class Graded(NamedTuple):
 
 
 def build_graded(rows: Sequence[tuple[str, bool, float, float, bool]]) -> Graded:
-    """Graded pairs from rows of query_id, label, log-odds, score, and whether people call the passage relevant."""
+    """Graded pairs from rows of query text, label, log-odds, score, and whether people call the passage relevant."""
     queries = sorted({row[0] for row in rows})
     numbers = {query_id: number for number, query_id in enumerate(queries)}
     query = np.array([numbers[row[0]] for row in rows], dtype=np.int64)
@@ -62,12 +69,12 @@ def split_graded(graded: Graded, fit_share: float, seed: int) -> tuple[Graded, G
 def measure_agreement(graded: Graded, resamples: int, seed: int) -> dict[str, Any]:
     """Precision, recall, Cohen's kappa and AUROC of labels and scores, each with its 95 % interval.
 
-    A value is None if it is not defined: nothing is labelled positive, nothing is relevant, or there
-    is only one class.
+    A value is None if it is not defined: nothing is labelled positive, or nothing is relevant. With
+    one-sided grades only recall is defined. Precision would be 1 (or 0) and kappa 0 for any labels.
     """
     values = _measure(graded)
     drawn = _measure_resampled(graded, resamples, seed)
-    return {name: {"value": values[name], **_interval(drawn[name])} for name in MEASURES}
+    return {name: {"value": values[name], **_interval(drawn[name], values[name])} for name in MEASURES}
 
 
 def _measure(graded: Graded) -> dict[str, float | None]:
@@ -75,9 +82,9 @@ def _measure(graded: Graded) -> dict[str, float | None]:
 
     label, relevant = graded.label, graded.relevant
     measures: dict[str, tuple[bool, Callable[[], float]]] = {
-        PRECISION: (bool(label.any()), lambda: precision_score(relevant, label)),
+        PRECISION: (bool(label.any()) and _has_both(relevant), lambda: precision_score(relevant, label)),
         RECALL: (bool(relevant.any()), lambda: recall_score(relevant, label)),
-        KAPPA: (_has_both(label) or _has_both(relevant), lambda: cohen_kappa_score(label, relevant)),
+        KAPPA: (_has_both(relevant), lambda: cohen_kappa_score(label, relevant)),
         AUROC: (_has_both(relevant), lambda: roc_auc_score(relevant, graded.score)),
     }
     return {name: float(compute()) if defined else None for name, (defined, compute) in measures.items()}
@@ -122,45 +129,79 @@ def _rank_areas(graded: Graded, weights: Floats) -> Floats:
     return np.array(areas)
 
 
-def build_reliability(score: Floats, relevant: Flags) -> dict[str, Any]:
-    """The share of relevant pairs in each of ten score bins, with the Brier score and the calibration error.
-
-    The calibration error is the mean distance between score and share over the bins, weighted by pairs.
-    """
-    if not len(score):
-        return {"brier": None, "calibration_error": None, "bins": []}
-    place = np.minimum((score * BINS).astype(np.int64), BINS - 1)
-    bins = []
-    for number in range(BINS):
-        inside = place == number
-        if inside.any():
-            mean, share = float(score[inside].mean()), float(relevant[inside].mean())
-            bins.append(
-                {"from": number / BINS, "pairs": int(inside.sum()), "mean_score": mean, "relevant_share": share}
-            )
-    error = sum(one["pairs"] * abs(one["mean_score"] - one["relevant_share"]) for one in bins) / len(score)
-    return {"brier": float(np.mean((score - relevant) ** 2)), "calibration_error": error, "bins": bins}
-
-
 def propose_thresholds(fit: Graded, report: Graded, wanted: Sequence[float], resamples: int, seed: int) -> list[Any]:
-    """For each wanted precision, the lowest threshold that reaches it in `fit`, and what it reaches in `report`.
+    """For each wanted precision, the lowest threshold that keeps it for sure, and what it reaches in `report`.
 
-    The threshold is None if no score reaches the wanted precision.
+    "For sure" means that the lower bound of the precision in `fit` is at least the wanted one. The threshold
+    is None if there is none. There are none at all with one-sided grades, which show no precision.
     """
-    order = np.argsort(-fit.score, kind="stable")
-    score, hits = fit.score[order], np.cumsum(fit.relevant[order])
-    last = np.append(score[1:] != score[:-1], True) if len(score) else np.array([], dtype=np.bool_)
-    precision = hits / np.arange(1, len(score) + 1)
+    cuts = [] if fit.one_sided or report.one_sided else bound_precisions(fit)
     found = []
     for share in wanted:
-        good = np.flatnonzero(last & (precision >= share))
-        threshold = float(score[good[-1]]) if len(good) else None
-        entry: dict[str, Any] = {"wanted_precision": share, "positive_from": threshold}
-        if threshold is not None:
-            told = measure_agreement(report._replace(label=report.score >= threshold), resamples, seed)
+        good = [cut for cut in cuts if cut.lower_bound >= share]
+        entry: dict[str, Any] = {"wanted_precision": share, "positive_from": None}
+        if good:
+            entry |= good[-1]._asdict()
+            told = measure_agreement(report._replace(label=report.score >= good[-1].positive_from), resamples, seed)
             entry |= {PRECISION: told[PRECISION], RECALL: told[RECALL]}
         found.append(entry)
     return found
+
+
+class Cut(NamedTuple):
+    """A threshold, the pairs that score at least as much, and a lower bound of the precision among them."""
+
+    positive_from: float
+    pairs: int
+    lower_bound: float
+
+
+def bound_precisions(graded: Graded) -> list[Cut]:
+    """Some thresholds, the highest first. With a chance of 95 % all of their lower bounds hold.
+
+    Each bound is the lower one of two: the exact binomial one (Clopper and Pearson, 1934), and one that
+    lets whole queries vary (the linearised variance of a ratio over clusters). All together hold by Bonferroni's
+    inequality.
+    """
+    from scipy.stats import beta, t
+
+    order = np.argsort(-graded.score, kind="stable")
+    score = graded.score[order]
+    ends = np.flatnonzero(np.append(score[1:] != score[:-1], True)) + 1 if len(score) else np.array([], np.int64)
+    pairs = _choose_sizes(ends)
+    risk = RISK / max(1, len(pairs))
+    hits, queries, error = (values[pairs - 1] for values in _find_errors(graded.query[order], graded.relevant[order]))
+    exact = np.where(hits > 0, beta.ppf(risk, np.maximum(hits, 1), pairs - hits + 1), 0.0)
+    by_query = hits / pairs - t.ppf(1 - risk, np.maximum(queries - 1, 1)) * error
+    lower = np.where(queries > 1, np.minimum(exact, by_query), 0.0)
+    columns = (score[pairs - 1].tolist(), pairs.tolist(), lower.tolist())
+    return [Cut(*cut) for cut in zip(*columns, strict=True)]
+
+
+def _choose_sizes(ends: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Numbers of pairs at which a threshold can lie: from LEAST_PAIRS on, each STEP times the one before."""
+    if not len(ends) or ends[-1] < LEAST_PAIRS:
+        return np.array([], np.int64)
+    steps = int(np.log(ends[-1] / LEAST_PAIRS) / np.log(STEP)) + 1
+    wanted = np.append(LEAST_PAIRS * STEP ** np.arange(steps), ends[-1])
+    return np.unique(ends[np.searchsorted(ends, np.minimum(np.ceil(wanted), ends[-1]))])
+
+
+def _find_errors(query: npt.NDArray[np.int64], relevant: Flags) -> tuple[Floats, Floats, Floats]:
+    """For the first 1, 2, 3 … pairs: relevant ones, queries, and the standard error of their ratio over queries."""
+    place = np.argsort(query, kind="stable")
+    hit = relevant[place].astype(np.float64)
+    start = np.maximum.accumulate(np.where(np.diff(query[place], prepend=-1) != 0, np.arange(len(query)), 0))
+    hits_before = np.cumsum(hit) - hit
+    # Pairs and hits of the same query that come before each pair.
+    n, h, r = (np.empty(len(query)) for _ in range(3))
+    n[place], h[place], r[place] = np.arange(len(query)) - start, hits_before - hits_before[start], hit
+    pairs, hits, queries = np.arange(1, len(query) + 1), np.cumsum(r), np.cumsum(n == 0)
+    # Sums over queries of h², h·n and n², as each pair adds to them.
+    hh, hn, nn = np.cumsum(r * (2 * h + 1)), np.cumsum(h + r * (n + 1)), np.cumsum(2 * n + 1)
+    ratio = hits / pairs
+    squares = np.maximum(hh - 2 * ratio * hn + ratio**2 * nn, 0.0) * queries / np.maximum(queries - 1, 1)
+    return hits, queries.astype(np.float64), np.sqrt(squares) / pairs
 
 
 class Calibration(NamedTuple):
@@ -205,8 +246,8 @@ def _has_both(values: Flags) -> bool:
     return bool(values.any() and not values.all())
 
 
-def _interval(drawn: Floats) -> dict[str, float | None]:
+def _interval(drawn: Floats, value: float | None) -> dict[str, float | None]:
     """The ends of the middle 95 % of the defined values; None if no value is defined."""
-    defined = drawn[~np.isnan(drawn)]
+    defined = drawn[~np.isnan(drawn)] if value is not None else drawn[:0]
     low, high = np.percentile(defined, INTERVAL) if len(defined) else (None, None)
     return {"low": None if low is None else float(low), "high": None if high is None else float(high)}

@@ -8,13 +8,12 @@ from rank1_batch.jobs.export.trust import (
     KAPPA,
     PRECISION,
     RECALL,
-    Floats,
     Graded,
-    build_reliability,
     measure_agreement,
     propose_thresholds,
     split_graded,
 )
+from rank1_batch.measuring.reliability import Floats, build_reliability
 
 
 def describe_trust(
@@ -23,20 +22,23 @@ def describe_trust(
     """Agreement of verdicts and of exported labels, reliability before and after calibration, thresholds.
 
     Calibration and thresholds are fitted on one part of the queries. Reliability and the results of
-    the thresholds are measured on the other part.
+    the thresholds are measured on the other part, and so are labels that come from calibrated scores.
+    One-sided grades show neither reliability nor a threshold.
     """
     fit, report = split_graded(graded, config.fit_share, seed)
     reliability = {"judged": build_reliability(report.score, report.relevant)}
     if calibrate is not None:
         fit, report = (part._replace(score=calibrate(part.log_odds)) for part in (fit, report))
         reliability["calibrated"] = build_reliability(report.score, report.relevant)
+        _, exported = split_graded(exported, config.fit_share, seed)
     return {
         "graded": _count(graded),
+        "one_sided": graded.one_sided,
         "verdicts": measure_agreement(graded, config.resamples, seed),
         "labels": _describe_labels(exported, config.resamples, seed),
         "fitted_on": _count(fit),
         "reported_on": _count(report),
-        "reliability": reliability,
+        "reliability": {} if graded.one_sided else reliability,
         "thresholds": propose_thresholds(fit, report, config.wanted_precision, config.resamples, seed),
     }
 

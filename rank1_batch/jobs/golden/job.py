@@ -14,10 +14,9 @@ from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.golden.settings import GoldenMakerConfig
 from rank1_batch.judging.records import Finish
 from rank1_batch.output.claims import read_claim
-from rank1_batch.output.commits import committed_units
 from rank1_batch.output.fingerprint import RERANK
 from rank1_batch.output.judgments import TEXTS, join_texts, read_judgments
-from rank1_batch.output.plan import read_plan
+from rank1_batch.output.success import find_finished_units
 from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.reader import UnitReader
@@ -48,7 +47,7 @@ def run(config: GoldenMakerConfig, console: Console) -> int:
         raise SettingsError([f"output.path: {output.url} is not the output of a rerank job"])
     summary = read_summary(output)
     source, _ = open_input(InputConfig(path=config.input.path))
-    units = spread(_find_units(output), UNITS_READ)
+    units = spread(find_finished_units(output).units, UNITS_READ)
     places = choose_places(_read_places(output, units), config.pairs)
     if not places:
         raise SettingsError([f"output.path: {output.url} has no judged rows yet"])
@@ -79,11 +78,6 @@ def choose_places(places: Iterable[Place], count: int) -> list[Place]:
             part[:] = heapq.nsmallest(count, part)
     turns = sorted((turn, place) for part in parts for turn, place in enumerate(sorted(part)[:count]))
     return sorted((place for _, place in turns[:count]), key=lambda place: (place.score, place))
-
-
-def _find_units(output: Store) -> list[Unit]:
-    committed = committed_units(output)
-    return [unit for unit in read_plan(output) if unit.unit_id in committed]
 
 
 def _read_places(output: Store, units: Sequence[Unit]) -> Iterator[Place]:

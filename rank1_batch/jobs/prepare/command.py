@@ -7,7 +7,8 @@ from rich.console import Console
 
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
-from rank1_batch.jobs.prepare.job import PROBLEMS_PATH, Outcome, run_prepare
+from rank1_batch.collection.lines import MOST_LINES
+from rank1_batch.jobs.prepare.job import BROKEN_LINES_PATH, PROBLEMS_PATH, Outcome, run_prepare
 from rank1_batch.jobs.prepare.settings import JOB, PrepareConfig
 
 
@@ -27,10 +28,18 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     if outcome.nothing_to_do:
         console.print("nothing to do: the pairs are prepared", highlight=False)
     print_lines(summary_lines(outcome.summary), console)
+    for text in find_warnings(outcome):
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+def find_warnings(outcome: Outcome) -> Iterator[str]:
+    """What a person should look at, and where."""
     if problems := outcome.summary["problems"]:
         told = ", ".join(f"{count} {kind}" for kind, count in problems.items())
-        text = f"problems: {told}; all are in {outcome.url}/{PROBLEMS_PATH}"
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
+        yield f"problems: {told}; all are in {outcome.url}/{PROBLEMS_PATH}"
+    if broken := outcome.summary["broken_lines"]:
+        which = "all" if broken <= MOST_LINES else f"the first {MOST_LINES}"
+        yield f"skipped: {broken} lines that could not be read; {which} are in {outcome.url}/{BROKEN_LINES_PATH}"
 
 
 def summary_lines(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:

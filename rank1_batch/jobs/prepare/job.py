@@ -22,7 +22,7 @@ from rank1_batch.collection.sources import (
 from rank1_batch.collection.texts import read_texts
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.prepare.join import Join, Joined, open_join
-from rank1_batch.jobs.prepare.settings import OnProblem, PrepareConfig, shaping_settings
+from rank1_batch.jobs.prepare.settings import OnBrokenLine, OnProblem, PrepareConfig, shaping_settings
 from rank1_batch.jobs.prepare.shards import cut_shards, write_shard
 from rank1_batch.output.claims import Owner, as_written, check_claim, write_claim
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
@@ -32,9 +32,11 @@ from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
 
 PROBLEMS_PATH = "_prepare/problems.parquet"
 
+BROKEN_LINES_PATH = "_prepare/broken_lines.txt"
+
 PREPARE = Owner("jobs.prepare", "output.path", "_prepare/job.json")
 
-JOIN_RULES_VERSION = 1
+JOIN_RULES_VERSION = 2
 """Raised by one when the same sources and settings would give other shards than before."""
 
 PROBLEMS_TOLD = 10
@@ -69,7 +71,7 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         if summary is not None:
             return Outcome(summary, output.url, nothing_to_do=True)
     with open_join(config.memory_gb, config.scratch) as join:
-        passages_read = load_all(join, sources, config, console)
+        passages_read, broken = load_all(join, sources, config, console)
         found, problems = join.count(), join.find_problems()
         check_found(found, problems, config)
         # This is the first write. Everything that can be checked before has been checked.
@@ -79,10 +81,13 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
     told |= {
         "left_out": found.candidates - told["pairs"],
         "problems": count_problems(problems),
+        "broken_lines": broken.count,
         "found": {**found._asdict(), "passages_read": passages_read},
         "first_stage": first_stage,
     }
     write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
+    if broken.count:
+        write_bytes(output, BROKEN_LINES_PATH, "".join(f"{line}\n" for line in broken.listed).encode())
     write_document(output, SUMMARY_PATH, told)
     write_bytes(output, SUCCESS_PATH, b"")
     return Outcome(told, output.url)
@@ -126,9 +131,12 @@ def check_sources_apart(output: Store, sources: Sources) -> None:
             raise SettingsError([f"{source.where} lies in output.path; choose another output.path for the shards"])
 
 
-def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> int:
-    """Read every source once, the corpus last. Returns its number of passages. Raises BadFileError for broken lines."""
-    broken = BrokenLines()
+def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> tuple[int, BrokenLines]:
+    """Read every source once, the corpus last. Returns its number of passages, and the lines that were skipped.
+
+    Raises BadFileError for broken lines, unless the settings say to skip them.
+    """
+    broken = BrokenLines(skip=config.on_broken_line == OnBrokenLine.SKIP)
     run = read_run(sources.run, RunFormat(config.run_format), config.run_columns, broken)
     join.load_run(run, config.depth)
     join.load_queries(read_texts(sources.queries, QUERIES, config.queries_columns, broken))
@@ -137,7 +145,7 @@ def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Conso
     passages = _Counted(read_texts(sources.corpus, PASSAGES, config.corpus_columns, broken), console)
     join.load_passages(passages)
     broken.check()
-    return passages.rows
+    return passages.rows, broken
 
 
 def write_shards(output: Store, shards: Iterable[pa.Table], first_stage: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,17 +52,19 @@ UNION ALL SELECT 'duplicate_query', key, NULL, count(*) FROM queries_copies GROU
 UNION ALL SELECT if(q.key IS NULL, 'missing_query', 'empty_query'), c.query_id, NULL, count(*)
     FROM candidates c LEFT JOIN queries q ON q.key = c.query_id WHERE q.text IS NULL GROUP BY ALL
 UNION ALL SELECT if(p.key IS NULL, 'missing_passage', 'empty_passage'), c.query_id, c.doc_id, 1
-    FROM candidates c LEFT JOIN (SELECT key, text IS NULL AS empty FROM passages) p ON p.key = c.doc_id
+    FROM candidates c LEFT JOIN (SELECT key, text IS NULL AND extra IS NULL AS empty FROM passages) p
+    ON p.key = c.doc_id
     WHERE p.key IS NULL OR p.empty
 ORDER BY kind, query_id, doc_id
 """
 
 PAIRS = """
 SELECT c.query_id, q.text AS query, coalesce(i.text, q.extra) AS instruction, c.doc_id, p.extra AS title,
-    p.text AS passage, c.place AS first_stage_rank, c.score AS first_stage_score
+    CASE WHEN p.extra IS NULL THEN p.text ELSE coalesce(p.text, '') END AS passage,
+    c.place AS first_stage_rank, c.score AS first_stage_score
 FROM passages p RIGHT JOIN candidates c ON p.key = c.doc_id
     LEFT JOIN queries q ON q.key = c.query_id LEFT JOIN instructions i ON i.key = c.query_id
-WHERE $keep OR (p.text IS NOT NULL AND q.text IS NOT NULL)
+WHERE $keep OR (coalesce(p.text, p.extra) IS NOT NULL AND q.text IS NOT NULL)
 ORDER BY c.query_id, c.place
 """
 
@@ -71,7 +73,7 @@ COUNTS = (
     "SELECT count(*) FROM query_ids",
     "SELECT count(*) FROM candidates",
     """SELECT count(*) FROM candidates c JOIN passages p ON p.key = c.doc_id JOIN queries q ON q.key = c.query_id
-    WHERE p.text IS NOT NULL AND q.text IS NOT NULL""",
+    WHERE coalesce(p.text, p.extra) IS NOT NULL AND q.text IS NOT NULL""",
     """SELECT count(*) FROM query_ids LEFT JOIN queries q USING (key) LEFT JOIN instructions i USING (key)
     WHERE coalesce(i.text, q.extra) IS NOT NULL""",
     "SELECT count(*) FROM doc_ids",

@@ -18,6 +18,13 @@ class OnProblem(StrEnum):
     FAIL = "fail"
 
 
+class OnBrokenLine(StrEnum):
+    """What happens if a line of a source cannot be read: the job ends, or goes on without it."""
+
+    FAIL = "fail"
+    SKIP = "skip"
+
+
 @dataclass
 class ShardsConfig:
     """Where shards are written, and about how many pairs each has. A query is never split."""
@@ -44,6 +51,7 @@ class PrepareConfig:
     queries_columns: dict[str, str] = setting("the same: queries_columns.query_id=qid", dict)
     corpus_columns: dict[str, str] = setting("the same: corpus_columns.passage=body", dict)
     on_problem: str = setting("pairs without text: leave_out, keep (as error rows) or fail", "leave_out")
+    on_broken_line: str = setting("lines that cannot be read: fail, or skip (counted and listed)", "fail")
     memory_gb: float = setting("memory for the join; the process needs some 0.3 GB more", 4.0)
     scratch: str | None = setting("folder for what does not fit into memory", None)
     output: ShardsConfig = setting("the pair files", ShardsConfig)
@@ -68,7 +76,7 @@ def check_config(config: PrepareConfig) -> list[str]:
         value = getattr(config, name)
         if not list_paths(value) and not (name == "instructions" and value is None):
             problems.append(f"{name} must be a path or a list of paths")
-    for name, choices in (("run_format", RunFormat), ("on_problem", OnProblem)):
+    for name, choices in (("run_format", RunFormat), ("on_problem", OnProblem), ("on_broken_line", OnBrokenLine)):
         if (value := getattr(config, name)) not in list(choices):
             problems.append(f"{name} is {value!r}, but must be one of {', '.join(choices)}")
     return problems + _check_columns(config) + _check_numbers(config)
@@ -76,7 +84,7 @@ def check_config(config: PrepareConfig) -> list[str]:
 
 def shaping_settings(config: PrepareConfig) -> dict[str, Any]:
     """The settings, apart from the sources, that can change what is in a shard."""
-    names = ("run_format", "depth", *SOURCE_COLUMNS, "on_problem")
+    names = ("run_format", "depth", *SOURCE_COLUMNS, "on_problem", "on_broken_line")
     return {name: asdict(config)[name] for name in names} | {"shard_rows": config.output.shard_rows}
 
 

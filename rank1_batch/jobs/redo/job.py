@@ -17,12 +17,13 @@ from rank1_batch.columns import ROW
 from rank1_batch.errors import RefusedError, SettingsError
 from rank1_batch.jobs.redo.settings import RedoConfig
 from rank1_batch.jobs.rerank.job import Outcome, finish, hold_cluster, hold_output, judge
+from rank1_batch.jobs.rerank.mixing import check_versions
 from rank1_batch.jobs.rerank.summary import Judged
 from rank1_batch.jobs.rerank.work import Work
-from rank1_batch.output.claims import as_written, check_same, read_claim
-from rank1_batch.output.commits import committed_units, count_committed, read_generation
+from rank1_batch.output.claims import Claim, as_written, check_same, read_claim
+from rank1_batch.output.commits import check_committed, committed_units, count_committed, read_generation
 from rank1_batch.output.deaths import clear_deaths
-from rank1_batch.output.fingerprint import RERANK, build_fingerprint
+from rank1_batch.output.fingerprint import RERANK, build_fingerprint, find_model_commit
 from rank1_batch.output.generations import (
     Redo,
     check_redo_finished,
@@ -33,10 +34,11 @@ from rank1_batch.output.generations import (
     write_generations,
 )
 from rank1_batch.output.judgments import read_judgments
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
-from rank1_batch.output.plan import read_first_stages, read_plan
+from rank1_batch.output.plan import read_first_stages, read_inputs, read_plan
 from rank1_batch.output.summary import read_summary
-from rank1_batch.pairs.inputs import check_planned_files, open_input
+from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
 from rank1_batch.storage.store import Store, delete_file, open_store
@@ -54,14 +56,17 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
         if not rows and find_unfinished(read_generations(output)) is None:
             return None
         tell(console, f"generation {redo.generation}: {rows} rows of {len(work.pending)} units where {config.where}")
+        for difference in check_versions(work.committed, config.run.versions):
+            tell(console, difference)
         pending = {unit.unit_id for unit in work.pending}
         before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending | work.unread])
-        with hold_cluster(work, config, console):
+        with hold_cluster(work, config, console), record_run(output, lease.run_id) as run:
             _begin(work, redo, config)
             judged = judge(work, config, console, before, lease) if work.pending else Judged()
             outcome = finish(work, judged, config, lease)
             # After the ranking: a redo that was killed before is finished by the same command.
             _end(output)
+            run.exit_code = outcome.exit_code
             return outcome
 
 
@@ -71,18 +76,23 @@ def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
     output = open_store(config.output.path)
     judged = _find_judged(output)
     units = judged.units
+    committed = check_committed(output, units)
+    committed.check(output)  # a damaged file is named before any is read
     columns = list_columns(config.where, _read_schema(output, units[0])) or [ROW]
     source, files = open_input(config.input)
-    check_planned_files(source, files, units)
-    _check_settings(output, config)
+    now = match_planned_files(source, files, units, read_inputs(output))
+    commit = find_model_commit(config, read_claim(output, RERANK))
+    fingerprint = build_fingerprint(config, commit.sha if commit else None)
+    _check_settings(output, fingerprint)
     redo = Redo(_find_generation(output, config), config.where)
     with ThreadPoolExecutor(UNITS_AT_ONCE) as pool:
         counts = list(pool.map(lambda unit: _count_selected(output, unit, columns, redo), units))
-    pending = [unit for unit, count in zip(units, counts, strict=True) if count]
+    pending = find_now([unit for unit, count in zip(units, counts, strict=True) if count], now)
     first_stages, plan_s = read_first_stages(output), time.monotonic() - start
     plan = judged.planned
     work = Work(source.url, output, plan, plan, pending, judged.bad_files, first_stages, plan_s, redo=redo)
-    return work._replace(unread=judged.unread()), redo, sum(counts)
+    work = work._replace(unread=judged.unread(), committed=committed, fingerprint=fingerprint, commit=commit)
+    return work, redo, sum(counts)
 
 
 class _Judged(NamedTuple):
@@ -112,9 +122,9 @@ def _find_judged(output: Store) -> _Judged:
     return _Judged(planned, units, left_out)
 
 
-def _check_settings(output: Store, config: RedoConfig) -> None:
+def _check_settings(output: Store, fingerprint: Claim) -> None:
     """Raises RefusedError where anything but the policy differs from what the output was judged with."""
-    before, now = read_claim(output, RERANK) or {}, as_written(build_fingerprint(config))
+    before, now = read_claim(output, RERANK) or {}, as_written(fingerprint)
     check_same(output, RERANK, {**before, "policy": None}, {**now, "policy": None})
 
 

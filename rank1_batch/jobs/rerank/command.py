@@ -6,10 +6,11 @@ from rich.console import Console
 
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
-from rank1_batch.jobs.rerank.gates import FAIL, WARN, describe_gate, list_failures
+from rank1_batch.jobs.rerank.gates import FAIL, WARN, list_failures
 from rank1_batch.jobs.rerank.job import Outcome, run_rerank
 from rank1_batch.jobs.rerank.settings import JOB
-from rank1_batch.output.summary import Gate, RunTotals, Summary
+from rank1_batch.output.ranking import RANKING_FOLDER, RUN_PATH
+from rank1_batch.output.summary import Gate, RunTotals, Summary, describe_gate
 from rank1_batch.settings import RerankConfig
 
 
@@ -34,6 +35,8 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     print_lines([*summary_lines(summary), *this_run], console)
     for reason in summary.bad_files:
         console.print(f"left out: {reason}", style="yellow", markup=False, soft_wrap=True)
+    for warning in summary_warnings(summary):
+        console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     print_gates(summary.gates, console)
 
 
@@ -55,6 +58,20 @@ def summary_lines(summary: Summary) -> Iterator[tuple[str, str]]:
     yield "true", f"{counts.true_labels} of {counts.rows - counts.errors}"
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit"
     yield "tokens", f"{counts.prompt_tokens} of prompts, {counts.trace_tokens} of reasoning"
+
+
+def summary_warnings(summary: Summary) -> Iterator[str]:
+    """What a person may not expect of the output."""
+    if summary.dry_run:
+        yield "This is a dry run (engine=scripted). No model was asked, and all scores are made up."
+    if summary.duplicate_candidates:
+        yield f"{summary.duplicate_candidates} candidates are there twice in their query. The better place is ranked."
+    if summary.rows_not_in_run:
+        ids = ", ".join(summary.ids_not_in_run)
+        yield (
+            f"{summary.rows_not_in_run} rows are in {RANKING_FOLDER}/ but not in {RUN_PATH}, because a TREC run cannot "
+            f"hold their ids (query_id/doc_id): {ids}"
+        )
 
 
 def run_lines(run: RunTotals) -> Iterator[tuple[str, str]]:

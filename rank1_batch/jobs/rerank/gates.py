@@ -18,29 +18,6 @@ TRUE_LEAST = "true_least"
 
 ROUNDED = 6
 
-GATE_ADVICE = {
-    "errors": ("of the rows failed", "their `error` column says why"),
-    "closed": (
-        "of the rows were closed before they ended",
-        "raise policy.max_thinking_tokens (jobs.redo judges them again)",
-    ),
-    "truncated": (
-        "of the passages were cut to fit the model",
-        "raise model.max_model_len, or give it shorter passages",
-    ),
-    "saturated": (
-        "of the scores are within 1e-6 of 0 or 1",
-        "float32 would tie them: keep float64, or order by the two logprobs",
-    ),
-    "stray": (
-        "of the verdicts give less than half to true and false together",
-        "the model wanted to write neither; check that this is a Rank1 checkpoint and that the prompt matches it",
-    ),
-    "true_least": ("of the rows are true, which is few", "do input.columns name the query and the passage?"),
-    "true_most": ("of the rows are true, which is many", "do input.columns name the query and the passage?"),
-}
-"""What a gate counts, and what to do where it does not pass."""
-
 
 def check_gates(counts: Counts, gates: GatesConfig) -> list[Gate]:
     """Each limit that is set, beside the job's share.
@@ -68,13 +45,6 @@ def find_shares(counts: Counts) -> dict[str, tuple[int, int]]:
 def list_failures(gates: list[Gate], severity: str) -> list[Gate]:
     """The gates of a severity that were not passed."""
     return [gate for gate in gates if not gate.passed and gate.severity == severity]
-
-
-def describe_gate(gate: Gate) -> str:
-    """What was found, in a sentence with what to do about it."""
-    what, advice = GATE_ADVICE[gate.name]
-    limit = f"gates.{gate.severity}.{gate.name}={gate.limit:g}"
-    return f"{100 * gate.value:.3g} % {what} ({limit}): {advice}"
 
 
 def _check_limits(shares: Mapping[str, tuple[int, int]], limits: GateLimits, severity: str) -> Iterator[Gate]:

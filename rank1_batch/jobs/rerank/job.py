@@ -1,21 +1,26 @@
 """The job from end to end: plan, judge, finish. Every stage can be killed and started again."""
 
 import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from rich.console import Console
 
-from rank1_batch.cli.command import tell
-from rank1_batch.errors import AccessError, InterruptedJobError, StorageError
+from rank1_batch.cli.command import end, tell
+from rank1_batch.engines.cross_encoder import resolve_cross_encoder
+from rank1_batch.errors import AccessError, InterruptedJobError, ReplicaError, StorageError
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
+from rank1_batch.jobs.rerank.mixing import check_versions
 from rank1_batch.jobs.rerank.progress import JobProgress
 from rank1_batch.jobs.rerank.stopping import stop_on_sigterm
 from rank1_batch.jobs.rerank.summary import Judged, add_receipt, build_summary, total_run
+from rank1_batch.jobs.rerank.watching import Watch
 from rank1_batch.jobs.rerank.work import (
     Work,
     claim_work,
@@ -24,9 +29,14 @@ from rank1_batch.jobs.rerank.work import (
     find_work,
     tell_plan,
 )
-from rank1_batch.output.commits import count_committed
+from rank1_batch.output.claims import read_claim
+from rank1_batch.output.commits import count_committed, record_counted
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.fingerprint import name_prompt
+from rank1_batch.output.deaths import clear_attempts
+from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
+from rank1_batch.output.generations import check_redo_finished
+from rank1_batch.output.kept import clear_kept
+from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -38,6 +48,10 @@ from rank1_batch.settings import RerankConfig
 from rank1_batch.storage.retries import count_retries
 from rank1_batch.storage.store import Store, delete_file, put_over, stat_file
 from rank1_batch.versions import find_versions
+
+RECORD_COUNTS_S = 900.0
+"""Until then `jobs.status` reads the footer of each file that was committed since. A record takes some seconds, mostly
+for the list of 100,000 files."""
 
 DONE, BAD_INPUT_SKIPPED, GATE_FAILED = 0, 3, 7
 
@@ -52,16 +66,26 @@ class Outcome(NamedTuple):
 
 def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     """Judge what is not yet judged. Returns when every input row has its output row."""
+    config = resolve_cross_encoder(config)
     work = find_work(config)
     if not work.pending and (summary := find_finished(work, config.gates)):
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
+    for difference in check_versions(work.committed, config.run.versions):
+        tell(console, difference)
     before = count_before(work, config)
-    with hold_cluster(work, config, console), hold_output(work.output, config, console) as lease:
-        # The first things that are written: nothing that can be checked beforehand is wrong.
+    with (
+        hold_cluster(work, config, console),
+        hold_output(work.output, config, console) as lease,
+        record_run(work.output, lease.run_id) as run,
+    ):
+        # Nothing that can be checked beforehand is wrong.
         work = claim_work(work, config)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
-        return finish(work, judged, config, lease)
+        check_redo_finished(work.output)  # one may be left where files were mended
+        outcome = finish(work, judged, config, lease)
+        run.exit_code = outcome.exit_code
+        return outcome
 
 
 @contextmanager
@@ -71,14 +95,25 @@ def hold_cluster(work: Work, config: RerankConfig, console: Console) -> Iterator
         yield
         return
     # Ray takes seconds to import: settings and input are checked before.
+    from rank1_batch.cluster.alive import watch_ray
     from rank1_batch.cluster.connect import connect
     from rank1_batch.cluster.nodes import wait_for_room
 
-    with connect(config.cluster, config.engine) as logs:
+    with (
+        os.fdopen(os.dup(2), "w", encoding="utf-8") as errors,
+        connect(config.cluster, config.engine) as logs,
+        watch_ray(partial(_end_without_ray, Console(file=errors, highlight=False))),
+    ):
         tell(console, f"logs: {logs}")
         if work.pending:
             wait_for_room(config.cluster, config.engine, lambda text: tell(console, text))
         yield
+
+
+def _end_without_ray(errors: Console, reason: str) -> None:
+    """End this process, as Ray's own code soon would without a word. Its lease is taken by the next run."""
+    tell(errors, f"error: {reason}. All committed units are kept. Run the same command again.")
+    end(ReplicaError.exit_code)
 
 
 @contextmanager
@@ -102,20 +137,33 @@ def _in_mid_run() -> Iterator[None]:
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
+    from rank1_batch.cluster.nodes import has_room
     from rank1_batch.cluster.stream import stream_units
 
     total, done = work.count_pairs(), len(work.units) - len(work.pending)
-    spec = JudgeSpec(config, work.input_url, work.output.url, lease.run_id, find_versions(), work.golden, work.redo)
+    model = replace(config.model, revision=work.commit.sha) if work.commit else config.model
+    spec = JudgeSpec(
+        replace(config, model=model), work.input_url, work.output.url, lease.run_id, find_versions(), work.golden,
+        work.redo, weights=work.fingerprint["model"]["weights"] if work.fingerprint else None,
+    )  # fmt: skip
     progress = JobProgress(console, total, len(work.units), before, done)
+    watch = Watch(work.output, lease.run_id, config, progress, console, lambda: has_room(config.engine))
     judged, start, first = Judged(), time.monotonic(), math.inf
-    receipts = stream_units(work.pending, spec, config.cluster, config.engine)
-    with progress.show(config.run.log_every_s), stop_on_sigterm(lease.stop, config.run.grace_s), closing(receipts):
+    recorded = -math.inf
+    receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
+    stopping = stop_on_sigterm(lease.stop, config.run.grace_s)
+    with progress.show(), stopping, watch.keep(), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)
             progress.add(receipt.counts, receipt.began)
             check_error_rate(work.output, work.units, total, progress.counts, config.output.max_error_rate)
+            if time.monotonic() >= recorded + RECORD_COUNTS_S:
+                recorded = time.monotonic()
+                record_counted(work.output, work.units)
+    record_counted(work.output, work.units)
     _check_all_judged(work, judged, lease)
+    clear_attempts(work.output)
     load_s = first - start
     return judged._replace(load_s=load_s, judge_s=time.monotonic() - start - load_s)
 
@@ -141,7 +189,10 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     this_run = total_run(judged._replace(storage_retries=retries), seconds)
     summary = build_summary(counts, ranked, gates, bad_files, this_run)
     summary = replace(summary, first_stages=work.first_stages, prompt=name_prompt(config.prompt))
+    if judge := find_judge(read_claim(work.output, RERANK) or {}):
+        summary = replace(summary, judged_with=judge._asdict(), dry_run=judge.is_dry_run)
     lease.check()
+    clear_kept(work.output)
     return _write_end(work, summary, seen)
 
 

@@ -3,24 +3,23 @@
 Problems are found here before anything is spent, and all of them are reported together.
 """
 
+import itertools
 import json
-import logging
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import operator
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from rank1_batch.columns import FIRST_STAGE_KEY, QUERY_ID
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.pairs.inputs import check_planned_files
 from rank1_batch.pairs.layout import Layout, find_layout
-from rank1_batch.pairs.units import Unit, choose_unit_rows, cut_lists, cut_runs, name_unit
+from rank1_batch.pairs.units import DEFAULT_SIZES, Unit, UnitSizes, cut_lists, cut_runs, name_unit
 from rank1_batch.settings import InputConfig
-from rank1_batch.storage.parquet import read_footers, read_list_sizes, read_query_ends
+from rank1_batch.storage.parquet import read_ahead, read_footers, read_list_sizes, read_query_ends
 from rank1_batch.storage.store import FileInfo, Store
-
-logger = logging.getLogger(__name__)
-
-SHARDS_AT_ONCE = 16
 
 
 class Plan(NamedTuple):
@@ -41,7 +40,13 @@ class _Shard(NamedTuple):
     first_stage: bytes | None
 
 
-def plan_units(store: Store, files: Sequence[FileInfo], config: InputConfig, planned: Sequence[Unit] = ()) -> Plan:
+def plan_units(
+    store: Store,
+    files: Sequence[FileInfo],
+    config: InputConfig,
+    planned: Sequence[Unit] = (),
+    sizes: UnitSizes = DEFAULT_SIZES,
+) -> Plan:
     """The units of a job: those planned before, and after them those of files that are new.
 
     Raises RefusedError for a planned file that changed or is gone, BadFileError for a file that is
@@ -55,7 +60,8 @@ def plan_units(store: Store, files: Sequence[FileInfo], config: InputConfig, pla
     if not planned and not any(shard.rows for shard in shards) and not bad_files:
         raise SettingsError([f"input.path: {store.url} holds no rows"])
     told = dict.fromkeys(shard.first_stage for shard in shards if shard.first_stage)
-    units = [*planned, *_cut_shards(store, shards, config.unit_rows)]
+    sizes = sizes._replace(rows=config.unit_rows) if config.unit_rows else sizes
+    units = [*planned, *_cut_shards(store, shards, sizes)]
     return Plan(units, bad_files, [json.loads(text) for text in told])
 
 
@@ -64,14 +70,17 @@ def _open_shards(store: Store, files: Sequence[FileInfo], config: InputConfig) -
     bad: list[str] = []
     shards: list[_Shard] = []
     problems: dict[str, list[str]] = {}
+    first_stages: dict[bytes | None, bytes | None] = {}
+    layouts = _Layouts(config)
     for file, footer in zip(files, read_footers(store, files), strict=True):
         if isinstance(footer, BadFileError):
             bad.append(str(footer))
             continue
-        layout, found = find_layout(footer.schema.to_arrow_schema(), config.columns, config.keep)
+        layout, found = layouts.find(footer.schema.to_arrow_schema())
         for problem in found:
             problems.setdefault(problem, []).append(file.path)
-        shards.append(_Shard(file, layout, footer.num_rows, (footer.metadata or {}).get(FIRST_STAGE_KEY)))
+        first_stage = (footer.metadata or {}).get(FIRST_STAGE_KEY)
+        shards.append(_Shard(file, layout, footer.num_rows, first_stages.setdefault(first_stage, first_stage)))
     if problems:
         raise SettingsError([f"{_name_files(store, paths)}: {text}" for text, paths in problems.items()])
     if bad and config.on_bad_file == "fail":
@@ -79,44 +88,56 @@ def _open_shards(store: Store, files: Sequence[FileInfo], config: InputConfig) -
     return shards, bad
 
 
+class _Layouts:
+    """Finds the layouts of files. Neighbours mostly have the same, and share it: a million files need little memory."""
+
+    def __init__(self, config: InputConfig) -> None:
+        self._config = config
+        self._last: tuple[pa.Schema, tuple[Layout, list[str]]] | None = None
+
+    def find(self, schema: pa.Schema) -> tuple[Layout, list[str]]:
+        """The layout of a file and what is wrong with it, as in `find_layout`."""
+        if self._last is None or not self._last[0].equals(schema):
+            self._last = schema, find_layout(schema, self._config.columns, self._config.keep)
+        return self._last[1]
+
+
 def _name_files(store: Store, paths: Sequence[str]) -> str:
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return f"{store.url}/{paths[0]}{more}"
 
 
-def _cut_shards(store: Store, shards: Sequence[_Shard], unit_rows: int | None) -> list[Unit]:
+def _cut_shards(store: Store, shards: Sequence[_Shard], sizes: UnitSizes) -> Iterator[Unit]:
     """The units of all shards, in the order of their paths."""
-    with ThreadPoolExecutor(SHARDS_AT_ONCE) as pool:
-        sizes = list(pool.map(lambda shard: _list_sizes(store, shard), shards))
-        pairs = [shard.rows if size is None else sum(size) for shard, size in zip(shards, sizes, strict=True)]
-        target = unit_rows or choose_unit_rows(sum(pairs))
-        ends = list(pool.map(lambda shard: _query_ends(store, shard, target), shards))
-    remaining = sum(pairs)
-    units: list[Unit] = []
-    for shard, size, end, count in zip(shards, sizes, ends, pairs, strict=True):
-        if size is None:
-            runs = [(start, stop, stop - start) for start, stop in cut_runs(end, target, remaining)]
-        else:
-            runs = list(cut_lists(size, target, remaining))
-        units += [_unit(shard.file, *run) for run in runs]
-        remaining -= count
-    return units
+    lists = list(read_ahead(lambda shard: _list_sizes(store, shard), shards))
+    pairs = [shard.rows if found is None else sum(found) for shard, found in zip(shards, lists, strict=True)]
+    remaining = itertools.accumulate(pairs, operator.sub, initial=sum(pairs))
+
+    def cut(shard: _Shard, lists: Sequence[int] | None, remaining: int) -> list[Unit]:
+        return [_unit(shard.file, *run) for run in _cut_shard(store, shard, lists, sizes, remaining)]
+
+    for units in read_ahead(lambda job: cut(*job), zip(shards, lists, remaining, strict=False)):
+        yield from units
 
 
-def _list_sizes(store: Store, shard: _Shard) -> list[int] | None:
+def _list_sizes(store: Store, shard: _Shard) -> Sequence[int] | None:
     """Candidates of each row, or None where each row is one pair."""
     if shard.layout.candidates is None:
         return None
-    return read_list_sizes(store, shard.file.path, shard.layout.candidates)
+    return array("i", read_list_sizes(store, shard.file.path, shard.layout.candidates))
 
 
-def _query_ends(store: Store, shard: _Shard, unit_rows: int) -> list[int]:
-    """Where queries end; one end is enough for a file that is not going to be cut."""
-    if shard.layout.candidates is not None or shard.rows == 0:
-        return []
-    if shard.rows <= unit_rows:
-        return [shard.rows]
-    return read_query_ends(store, shard.file.path, shard.layout.columns[QUERY_ID])
+def _cut_shard(
+    store: Store, shard: _Shard, lists: Sequence[int] | None, sizes: UnitSizes, remaining: int
+) -> Iterator[tuple[int, int, int]]:
+    """Runs of a shard's rows: start, stop and number of pairs. `remaining` are its pairs and those of all after it."""
+    if lists is not None:
+        yield from cut_lists(lists, sizes, remaining)
+    elif 0 < shard.rows <= sizes.cut(remaining):
+        yield 0, shard.rows, shard.rows
+    elif shard.rows:
+        ends = read_query_ends(store, shard.file.path, shard.layout.columns[QUERY_ID])
+        yield from ((start, stop, stop - start) for start, stop in cut_runs(ends, sizes, remaining))
 
 
 def _unit(file: FileInfo, start: int, stop: int, pairs: int) -> Unit:

@@ -37,3 +37,10 @@ def stop_on_sigterm(stop: Callable[[], None], grace_s: float) -> Iterator[None]:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGTERM, before[0])
         signal.signal(signal.SIGALRM, before[1])
+
+
+def interrupt() -> None:
+    """End the block of `stop_on_sigterm` with KeyboardInterrupt, from any thread; without such a block, nothing."""
+    main = threading.main_thread().ident
+    if main is not None and callable(signal.getsignal(signal.SIGALRM)):
+        signal.pthread_kill(main, signal.SIGALRM)

@@ -72,6 +72,8 @@ def build_summary(
         true_share=round(counts.true_labels / judged, 4) if judged else None,
         queries=ranked.queries,
         duplicate_candidates=ranked.duplicates,
+        rows_not_in_run=ranked.not_in_run,
+        ids_not_in_run=list(ranked.examples),
         bad_files=list(bad_files),
         gates=list(gates),
         this_run=this_run,

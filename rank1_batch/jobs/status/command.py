@@ -4,14 +4,17 @@ import datetime as dt
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
+from rank1_batch.errors import list_some
 from rank1_batch.jobs.status.job import Status, read_status
 from rank1_batch.jobs.status.settings import JOB, StatusConfig
+from rank1_batch.output.last_run import LastRun
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,7 +35,8 @@ def run(config: StatusConfig, console: Console) -> int:
 def status_to_json(status: Status) -> dict[str, Any]:
     """The state as plain values; times in seconds."""
     lease = status.lease and {**status.lease._asdict(), "state": str(status.lease.state)}
-    return {**status._asdict(), "counts": status.counts._asdict(), "lease": lease}
+    last_run = status.last_run and asdict(status.last_run)
+    return {**status._asdict(), "counts": status.counts._asdict(), "lease": lease, "last_run": last_run}
 
 
 def status_lines(status: Status) -> Iterator[tuple[str, str]]:
@@ -41,17 +45,39 @@ def status_lines(status: Status) -> Iterator[tuple[str, str]]:
     share = counts.rows / status.rows if status.rows else 1.0
     yield "rows", f"{counts.rows} of {status.rows} judged ({share:.1%})"
     yield "units", f"{status.units_done} of {status.units} committed"
+    if status.units_begun:
+        yield "under way", f"{status.rows_begun} rows of {status.units_begun} units"
+    if status.rows_kept:
+        yield "kept", f"{status.rows_kept} finished rows of units that are not committed yet"
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
     if status.deaths:
-        yield "deaths", f"{status.deaths} times an engine died over a unit"
+        yield "deaths", f"{status.deaths} times a replica died"
+    for reason in list_some(status.damaged):
+        yield "damaged", reason
+    if status.damaged:
+        yield "", "Run jobs.rerank again with run.repair=true. It judges the rows of damaged files again."
     if not status.finished:
         yield "rate", "not known yet" if status.rows_per_s is None else _rate(status)
+    if status.last_run and status.lease is None:
+        yield "last run", _last_run(status.last_run)
     yield "state", _state(status)
 
 
 def _rate(status: Status) -> str:
     eta = "" if status.eta_s is None else f", {_duration(status.eta_s)} to go at that rate"
     return f"{status.rows_per_s:.1f} rows/s over the last commits{eta}"
+
+
+def _last_run(run: LastRun) -> str:
+    began = f"began {_clock(run.began_at)}"
+    if run.ended_at is None:
+        return f"{began}. How it ended is not recorded: it was killed, or its store did not answer"
+    message = f": {run.message}" if run.message else ""
+    return f"{began}, ended {_clock(run.ended_at)} with exit code {run.exit_code}{message}"
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _state(status: Status) -> str:

@@ -1,18 +1,20 @@
 """How far a job is, from its output alone: no cluster is asked, and none need be there."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from rank1_batch.errors import BadFileError, SettingsError
-from rank1_batch.output.counts import Counts, add_counts, read_counts
-from rank1_batch.output.deaths import count_deaths
+from rank1_batch.errors import SettingsError
+from rank1_batch.output.commits import check_committed
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.deaths import read_attempts, read_deaths
+from rank1_batch.output.kept import count_kept
+from rank1_batch.output.last_run import LastRun, read_last_run
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.success import is_finished
 from rank1_batch.pairs.units import Unit
-from rank1_batch.storage.parquet import read_footers
 from rank1_batch.storage.store import FileInfo, Store, list_files, open_store
 
 RATE_WINDOW_S = 900.0
@@ -22,7 +24,9 @@ RATE_WINDOW_S = 900.0
 class Status(NamedTuple):
     """What is known about a job. Times are in seconds; `rows_per_s` and `eta_s` None where nobody can know.
 
-    `counts` are those of the committed units, `deaths` the engines that died over units.
+    `counts` are those of the committed units, `deaths` the replicas that died. `damaged` says what is wrong
+    with files of judgments. `units_begun` and `rows_begun` are under way in the replicas of the run that is active.
+    `rows_kept` counts finished rows of units that are not committed yet.
     """
 
     url: str
@@ -36,6 +40,11 @@ class Status(NamedTuple):
     deaths: int
     lease: Lease | None
     finished: bool
+    damaged: list[str]
+    units_begun: int
+    rows_begun: int
+    rows_kept: int
+    last_run: LastRun | None
 
 
 def read_status(url: str) -> Status:
@@ -47,9 +56,11 @@ def read_status(url: str) -> Status:
     files = {file.path: file for file in list_files(store, JUDGMENTS_FOLDER)}
     done = [unit for unit in units if judgments_path(unit.unit_id) in files]
     commits = [files[judgments_path(unit.unit_id)] for unit in done]
-    counts = _count(store, commits)
+    counts, damaged, _ = check_committed(store, done)
     rows = sum(unit.pairs for unit in units)
     rate, last = measure_rate(done, commits)
+    lease = read_lease(store)
+    begun = _count_begun(store, lease.run_id, {unit.unit_id for unit in done}) if lease else {}
     return Status(
         url=store.url,
         units=len(units),
@@ -59,10 +70,21 @@ def read_status(url: str) -> Status:
         rows_per_s=rate,
         eta_s=(rows - counts.rows) / rate if rate else None,
         last_commit_s=None if last is None else max(0.0, time.time() - last),
-        deaths=sum(count_deaths(store).values()),
-        lease=read_lease(store),
-        finished=is_finished(store, units) and len(done) == len(units),
+        deaths=len(read_deaths(store)),
+        lease=lease,
+        finished=is_finished(store, units) and len(done) == len(units) and not damaged,
+        damaged=list(damaged.values()),
+        units_begun=len(begun),
+        rows_begun=sum(begun.values()),
+        rows_kept=count_kept(store),
+        last_run=read_last_run(store),
     )
+
+
+def _count_begun(store: Store, run_id: str, done: Container[str]) -> dict[str, int]:
+    """Rows that the replicas of a run have begun, by unit, without committed units."""
+    begun = [item for attempt in read_attempts(store, run_id) for item in attempt.rows.items()]
+    return {unit_id: sum(stop - start for start, stop in runs) for unit_id, runs in begun if unit_id not in done}
 
 
 def measure_rate(units: Sequence[Unit], commits: Sequence[FileInfo]) -> tuple[float | None, float | None]:
@@ -76,11 +98,3 @@ def measure_rate(units: Sequence[Unit], commits: Sequence[FileInfo]) -> tuple[fl
     span = last - recent[0][0]
     # The first commit marks the beginning: when its rows were begun is not known.
     return (sum(rows for _, rows in recent[1:]) / span if span > 0 else None), last
-
-
-def _count(store: Store, commits: Sequence[FileInfo]) -> Counts:
-    total = Counts()
-    for footer in read_footers(store, commits):
-        if not isinstance(footer, BadFileError):  # replaced or removed while we look
-            total = add_counts(total, read_counts(footer))
-    return total

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from rank1_batch.cluster import connect as connect_module
 from rank1_batch.cluster.connect import DATA_THREADS, check_address, connect, wait_for_data_threads
 from rank1_batch.cluster.rank import find_cause
 from rank1_batch.errors import ReplicaError, SettingsError, StorageError
@@ -51,6 +52,34 @@ def test_an_address_where_nothing_answers_is_told_at_once_by_the_name_it_was_giv
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(SettingsError, match=f"^RAY_ADDRESS={address}: .*: unset it"):
             check_connection(ClusterConfig())
+
+
+def test_a_head_that_takes_connections_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connect_module, "CONNECT_S", 0.5)
+    with socket.socket() as hanging:
+        hanging.bind(("127.0.0.1", 0))
+        hanging.listen()
+        address = f"127.0.0.1:{hanging.getsockname()[1]}"
+        with pytest.raises(ReplicaError, match=f"^cluster.address={address}: the head node takes connections, but"):
+            check_connection(ClusterConfig(address=address))
+
+
+@pytest.mark.parametrize("farewell", [b"\0", b""])
+def test_a_head_that_says_anything_or_hangs_up_is_left_to_ray(farewell: bytes) -> None:
+    """As one does that wants TLS."""
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        answering = threading.Thread(target=lambda: answer_once(head, farewell))
+        answering.start()
+        check_address(f"127.0.0.1:{head.getsockname()[1]}", "cluster.address")
+        answering.join()
+
+
+def answer_once(head: socket.socket, farewell: bytes) -> None:
+    connection, _ = head.accept()
+    connection.sendall(farewell)
+    connection.close()
 
 
 @pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:ray"])

@@ -82,8 +82,9 @@ def test_a_unit_that_waited_for_others_of_its_task_is_that_much_older_when_it_co
     monkeypatch.setattr(stream, "time", SimpleNamespace(monotonic=lambda: clock))
     monkeypatch.setattr(stream, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))  # one after the other
     monkeypatch.setattr(stream, "_spare_collector", lambda: None)  # it is this process's, too
-    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "node"))
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=str, get_actor_id=str))
+    monkeypatch.setattr(stream, "start_replica", lambda _, build: build())
     spec: Any = None
-    answer = JudgeActor(spec)({"units": [json.dumps(units_of([2, 3]))]})
+    answer = JudgeActor(spec, starts=None)({"units": [json.dumps(units_of([2, 3]))]})
     ages = [json.loads(text)[Receipt._fields.index("began")] for text in answer["receipt"]]
     assert ages == [5, 3]

@@ -13,6 +13,7 @@ from rank1_batch.collection.lines import (
     COMPRESSIONS,
     MOST_LINES,
     BrokenLines,
+    WrongFormatError,
     read_lines,
     read_records,
     strip_compression,
@@ -20,7 +21,7 @@ from rank1_batch.collection.lines import (
 from rank1_batch.errors import BadFileError, SettingsError
 from rank1_batch.storage.store import Store, open_store
 
-END_KINDS = [("", None), *COMPRESSIONS.items()]
+END_KINDS = [("", None), *COMPRESSIONS.items(), (".GZ", "gzip")]
 
 
 def compress(data: bytes, kind: str | None) -> bytes:
@@ -97,13 +98,37 @@ def test_a_file_of_another_kind_is_not_read_to_its_end() -> None:
         broken.add("a.txt", "line 1000", "bad")
 
 
+def test_broken_lines_that_are_skipped_are_counted_however_many_they_are() -> None:
+    broken = BrokenLines(skip=True)
+    for number in range(3 * MOST_LINES):
+        broken.add("a.txt", f"line {number}", "bad")
+    broken.check()
+    assert (broken.count, len(broken.listed)) == (3 * MOST_LINES, MOST_LINES)
+
+
+def test_a_file_in_another_format_ends_the_reading_also_where_lines_are_skipped(tmp_path: Path) -> None:
+    def refuse(line: str) -> str:
+        raise WrongFormatError("no lines at all")
+
+    (tmp_path / "a.txt").write_text("[\n" * 9)
+    with pytest.raises(BadFileError, match=r"a\.txt: no lines at all$"):
+        list(read_records(open_store(str(tmp_path)), "a.txt", refuse, BrokenLines(skip=True)))
+
+
+def test_carriage_returns_as_line_ends_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"1\r2\r3\r")
+    broken = BrokenLines()
+    assert list(read_records(open_store(str(tmp_path)), "a.txt", int, broken)) == []
+    assert "a carriage return stands inside the line, but lines must end in LF or CRLF" in broken.listed[0]
+
+
 def test_nothing_broken_nothing_raised() -> None:
     BrokenLines().check()
 
 
 def test_a_compressed_name_says_what_is_inside() -> None:
-    assert [strip_compression(name) for name in ("a.tsv.gz", "a.tsv.zst", "a.tsv", "b/c.bz2")] == [
-        "a.tsv", "a.tsv", "a.tsv", "b/c",
+    assert [strip_compression(name) for name in ("a.tsv.gz", "a.tsv.zst", "a.tsv", "b/c.bz2", "A.TSV.GZ")] == [
+        "a.tsv", "a.tsv", "a.tsv", "b/c", "A.TSV",
     ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rank1_batch.collection.lines import WrongFormatError
 from rank1_batch.collection.records import INSTRUCTIONS, PASSAGES, QUERIES, JsonParser, Row, TsvParser, find_names
 
 PASSAGE_NAMES = find_names(PASSAGES, {})
@@ -33,7 +34,7 @@ def test_a_key_keeps_its_zeros() -> None:
     [
         ('{"_id": "1", "text": "t"', "truncated"),
         ('{"_id": "1", "text": "t"} x', "trailing characters"),
-        ("[1]", "no doc_id"),
+        ("1", "no doc_id"),
         ('{"text": "t"}', "no doc_id"),
         ('{"_id": "1"}', "no passage"),
         ('{"_id": "", "text": "t"}', "the doc_id is empty"),
@@ -41,7 +42,8 @@ def test_a_key_keeps_its_zeros() -> None:
         ('{"_id": true, "text": "t"}', "got `bool`"),
         ('{"_id": 1.5, "text": cut', "JSON is malformed"),
         ('{"_id": "1", "text": ["t"]}', "got `array`"),
-        ('{"_id": "1", "text": "\\ud800"}', "data"),
+        ('{"_id": "1", "text": "\\ud800"}', r"\\ud800 is half of a character \(a lone surrogate\)"),
+        ('{"_id": "1", "text": "\\ud83d \\ude00"}', r"\\ud83d is half of a character"),
     ],
 )
 def test_what_is_wrong_with_a_json_line_is_said(line: str, reason: str) -> None:
@@ -63,6 +65,27 @@ def test_the_name_that_the_user_gives_is_the_only_one_looked_for() -> None:
     assert parse('{"number": 3, "_id": "x", "title": "q", "text": "long", "instruction": "i"}') == Row("3", "q", "i")
     with pytest.raises(ValueError, match=r"no query_id \(a field number\)"):
         parse('{"_id": "x", "title": "q"}')
+
+
+@pytest.mark.parametrize("line", ['[{"_id": "1", "text": "t"},', "[\n", "{\n", '[{"_id": "1", "text": "t"}]'])
+def test_json_that_is_not_one_object_a_line_is_refused_once(line: str) -> None:
+    with pytest.raises(WrongFormatError, match="there must be one JSON object in each line"):
+        JsonParser(PASSAGE_NAMES).parse(line)
+
+
+def test_an_array_after_the_first_line_is_a_broken_line() -> None:
+    parser = JsonParser(PASSAGE_NAMES)
+    parser.parse('{"_id": "1", "text": "t"}')
+    with pytest.raises(ValueError, match="no doc_id"):
+        parser.parse("[1]")
+
+
+@pytest.mark.parametrize("empty", ["null", '""', '" "'])
+def test_a_null_passage_beside_a_good_text_does_no_harm(empty: str) -> None:
+    parse = JsonParser(PASSAGE_NAMES).parse
+    assert parse(f'{{"_id": "1", "passage": {empty}, "text": "good"}}') == Row("1", "good")
+    assert parse('{"_id": "2", "passage": "first", "text": "second"}') == Row("2", "first")
+    assert parse('{"_id": "3", "passage": null, "text": null, "contents": 7}') == Row("3", None)
 
 
 def test_names_may_change_inside_a_file() -> None:

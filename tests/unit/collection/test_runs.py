@@ -51,6 +51,17 @@ def test_comments_and_junk_are_read_as_trec_eval_does(tmp_path: Path) -> None:
     assert as_lines(read(tmp_path / "a.trec")) == [("1", "d", 1, 2.0)]
 
 
+def test_a_byte_order_mark_begins_no_json(tmp_path: Path) -> None:
+    (tmp_path / "score.JSON").write_bytes(b'\xef\xbb\xbf{"1": {"d": 2}}')
+    assert as_lines(read(tmp_path / "score.JSON")) == [("1", "d", None, 2.0)]
+
+
+def test_a_lone_surrogate_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "score.json").write_text('{"1": {"\\ud800": 2}}')
+    with pytest.raises(BadFileError, match=r"\\ud800 is half of a character \(a lone surrogate\)"):
+        read(tmp_path / "score.json")
+
+
 def test_a_hash_begins_no_comment_in_a_tsv(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("#1\td\t2\n")
     assert as_lines(read(tmp_path / "a.tsv", RunFormat.TSV_SCORE)) == [("#1", "d", None, 2.0)]

@@ -33,6 +33,14 @@ def test_of_a_folder_the_files_are_taken_whose_names_say_what_they_are(folder: P
     assert names("corpus", str(folder)) == ["a.jsonl.gz", "b.jsonl", "sub/c.parquet"]
 
 
+def test_suffixes_in_capital_letters_are_read_alike(tmp_path: Path) -> None:
+    for name in ("CORPUS.JSONL.GZ", "other.jsonl"):
+        (tmp_path / name).write_bytes(b"")
+    assert names("corpus", str(tmp_path)) == ["CORPUS.JSONL.GZ"]
+    assert find_table_format("A.TSV.ZST") is TableFormat.TSV
+    assert find_run_format("RUN.TREC.GZ", RunFormat.AUTO) is RunFormat.TREC
+
+
 @pytest.mark.parametrize("end", ["", ".gz", ".zst"])
 def test_of_a_folder_in_beirs_layout_the_file_of_that_name_is_taken(folder: Path, end: str) -> None:
     for name in ("corpus", "queries"):

@@ -46,6 +46,22 @@ def test_all_forms_give_the_same_records(tmp_path: Path, form: str) -> None:
     assert [row["number"] for row in found] == [0, 1, 2, 3]
 
 
+def test_a_null_passage_of_a_table_may_stand_beside_a_good_text(tmp_path: Path) -> None:
+    path = tmp_path / "corpus.parquet"
+    pq.write_table(
+        pa.table({"doc_id": ["1", "2"], "passage": [None, "p"], "text": ["t", "t"], "contents": [1, 2]}), path
+    )
+    assert [row["text"] for row in read(path)] == ["t", "p"]
+
+
+def test_a_json_array_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "corpus.json").write_text(json.dumps([{"_id": "1", "text": "t"}], indent=1))
+    with pytest.raises(BadFileError) as caught:
+        read(tmp_path / "corpus.json")
+    assert str(caught.value).count("\n") == 0
+    assert "there must be one JSON object in each line" in str(caught.value)
+
+
 def test_records_are_counted_over_all_files(tmp_path: Path) -> None:
     paths = [str(write(tmp_path, form)) for form in ("parquet", "tsv")]
     assert [row["number"] for row in read(paths)] == list(range(8))

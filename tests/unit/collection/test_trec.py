@@ -95,6 +95,7 @@ def test_a_hash_inside_a_line_is_no_comment(line: str) -> None:
     ("parse", "line", "reason"),
     [
         (parse_run_line, "1 Q0 d 1 2.5", "5 fields, but a TREC run has six"),
+        (parse_run_line, "1 Q0 d 1 2 x\r1 Q0 e 2 1 x\r", "one line holds several"),
         (parse_run_line, "1 Q0 d 1 high bm25", "the score 'high' is not a number"),
         (parse_run_line, "1 Q0 d 1 nan bm25", "the score 'nan' is not a number"),
         (parse_run_line, "1 Q0 d 1 1_000 bm25", "the score '1_000' is not a number"),
@@ -111,6 +112,13 @@ def test_a_hash_inside_a_line_is_no_comment(line: str) -> None:
 def test_what_is_wrong_with_a_line_is_said(parse: Callable[[str], object], line: str, reason: str) -> None:
     with pytest.raises(ValueError, match=re.escape(reason)):
         parse(line)
+
+
+@pytest.mark.parametrize(("text", "grade"), [("1.0", 1), ("2.000", 2), ("-1.0", -1), ("0.0", 0)])
+def test_a_grade_may_be_written_with_zero_decimals(text: str, grade: int) -> None:
+    """As pandas writes whole numbers beside a missing one."""
+    assert parse_qrel_line(f"q 0 d {text}").relevance == grade
+    assert parse_beir_qrel_line(f"q\td\t{text}").relevance == grade
 
 
 def test_the_header_of_beir_is_known() -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rank1_batch.engines import scripted
 from rank1_batch.engines.scripted import CLOSE_ID, LONG, THINK_ID, ScriptedEngine
 from rank1_batch.errors import EngineDiedError, RowError
+from rank1_batch.judging.readers import RANK1
 from rank1_batch.judging.scoring import score_verdict
 
 ENGINE = ScriptedEngine(4096)
@@ -44,13 +45,13 @@ def test_reasoning_ends_with_the_closing_token_or_at_the_budget(prompt: bytes, m
 @given(st.binary(max_size=50))
 def test_a_verdict_is_two_probabilities_that_add_up_to_one(prompt: bytes) -> None:
     verdict = asyncio.run(ENGINE.verdict(list(prompt)))
-    assert math.exp(verdict.true_logprob) + math.exp(verdict.false_logprob) == pytest.approx(1.0)
-    assert -8.0 <= verdict.true_logprob - verdict.false_logprob <= 8.0
+    assert math.exp(verdict[0]) + math.exp(verdict[1]) == pytest.approx(1.0)
+    assert -8.0 <= verdict[0] - verdict[1] <= 8.0
 
 
 def test_answers_differ_from_prompt_to_prompt_and_are_even() -> None:
     """A dry run exercises both labels and all lengths."""
-    scores = [score_verdict(asyncio.run(ENGINE.verdict([*str(n).encode()]))) for n in range(500)]
+    scores = [score_verdict(asyncio.run(ENGINE.verdict([*str(n).encode()])), RANK1) for n in range(500)]
     assert len(set(scores)) == 500
     assert mean(scores) == pytest.approx(0.5, abs=0.1)
     assert len({asyncio.run(ENGINE.reason([*str(n).encode()], 10_000)).tokens for n in range(100)}) > 20
@@ -71,6 +72,18 @@ def test_once_dead_it_answers_no_more() -> None:
     for text in ("<think>deadly", "fine"):
         with pytest.raises(EngineDiedError):
             asyncio.run(engine.verdict(engine.encode(text)))
+
+
+def test_one_row_hangs_and_others_do_not() -> None:
+    engine = ScriptedEngine(4096, hang_on="endless")
+
+    async def run() -> None:
+        hanging = asyncio.create_task(engine.verdict(engine.encode("an endless row")))
+        await engine.verdict(engine.encode("another row"))
+        assert not hanging.done()
+        hanging.cancel()
+
+    asyncio.run(run())
 
 
 def test_it_counts_the_tokens_that_it_was_sent_in_both_passes() -> None:
@@ -106,3 +119,10 @@ def test_rows_take_times_of_a_long_tailed_distribution_the_same_each_time(monkey
     long = [seconds for seconds in tailed if seconds == 2.0 * LONG]
     assert len(long) / 4000 == pytest.approx(0.03, rel=0.25)
     assert set(tailed) - set(long) <= set(even)
+
+
+@given(st.binary(max_size=50), st.integers(3, 128))
+def test_more_than_two_answers_get_probabilities_that_add_up_to_one(prompt: bytes, answers: int) -> None:
+    verdict = asyncio.run(ScriptedEngine(4096, answers=answers).verdict(list(prompt)))
+    assert len(verdict) == answers
+    assert sum(map(math.exp, verdict)) == pytest.approx(1.0)

@@ -11,6 +11,7 @@ from rank1_batch.errors import EngineDiedError, RowError
 from rank1_batch.judging.fitting import CLOSING_TOKENS, encode_prompt, render_pair
 from rank1_batch.judging.pair import judge_given_trace, judge_pair
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.judging.readers import RANK1, Answer, Reader
 from rank1_batch.judging.records import Begun, Finish, Judgment, Pair, Policy, PolicyKind, Reasoning, failed_judgment
 from rank1_batch.judging.scoring import Verdict
 from tests.support.fake_engines import RecordingEngine
@@ -18,6 +19,8 @@ from tests.support.fake_engines import RecordingEngine
 FULL = Policy(PolicyKind.FULL, 1024, RANK1_TEMPLATE)
 NO_THINK = Policy(PolicyKind.NO_THINK, 1, RANK1_TEMPLATE)
 FRANCE = Pair("capital of France", "Paris is the capital of France.")
+GRADES = Reader(tuple(Answer(str(grade), grade) for grade in (3, 2, 1, 0)), "##score:", " ", relevant_from=2)
+YES_NO = Reader((Answer("yes", 1), Answer("no", 0)), think_end=None)
 
 evil_texts = st.lists(
     st.sampled_from(["<think>", "</think>", "<", "/think>", "think>", "{query}", "{passage}", "FILL_QUERY_HERE", " x "])
@@ -42,7 +45,7 @@ def plain_prompt(query: str, passage: str) -> str:
 
 def test_complete_reasoning_goes_back_to_the_engine_token_by_token() -> None:
     written = Reasoning([10, 65, 66, CLOSE_ID], "\nAB", 4, complete=True)
-    engine = RecordingEngine(reasoning=written, verdict=Verdict(math.log(0.6), math.log(0.2)))
+    engine = RecordingEngine(reasoning=written, verdict=(math.log(0.6), math.log(0.2)))
     judgment = judge(engine, FRANCE)
     prompt = engine.encode(plain_prompt(FRANCE.query or "", FRANCE.passage or ""))
     assert engine.verdict_asked == [[*prompt, 10, 65, 66, CLOSE_ID]]
@@ -77,9 +80,7 @@ def test_without_thinking_the_verdict_is_read_at_once_and_there_is_no_trace() ->
     assert (judgment.finish, judgment.trace, judgment.trace_tokens) == (Finish.NO_THINK, None, 0)
 
 
-@pytest.mark.parametrize(
-    ("verdict", "label"), [(Verdict(-1.0, -2.0), True), (Verdict(-2.0, -1.0), False), (Verdict(-1.0, -1.0), False)]
-)
+@pytest.mark.parametrize(("verdict", "label"), [((-1.0, -2.0), True), ((-2.0, -1.0), False), ((-1.0, -1.0), False)])
 def test_the_label_is_the_likelier_word_and_agrees_with_the_score(verdict: Verdict, label: bool) -> None:
     judgment = judge(RecordingEngine(verdict=verdict), FRANCE)
     assert judgment.label is label
@@ -94,12 +95,24 @@ def test_the_label_is_the_likelier_word_and_agrees_with_the_score(verdict: Verdi
         (Pair("", "p"), "the query is empty"),
         (Pair("q", " \n\t"), "the passage is empty"),
         (Pair(None, None, "title", "instruction"), "the query is null"),
+        (Pair("q", " ", " \t"), "the passage is empty"),
+        (Pair("q", None, ""), "the passage is null"),
     ],
 )
 def test_a_pair_without_text_becomes_an_error_that_says_what_is_missing(pair: Pair, error: str) -> None:
     engine = RecordingEngine()
     assert judge(engine, pair) == failed_judgment(error)
     assert (engine.reason_asked, engine.verdict_asked) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["", None])
+def test_a_title_without_text_is_a_passage(text: str | None) -> None:
+    """The reference builds `f"{title} {text}"` (orionw/rank1 @30585c2, rank1.py line 270), and keeps the blank."""
+    engine = RecordingEngine()
+    assert judge(engine, Pair("q", text, "Only a title"), NO_THINK).error is None
+    [asked] = engine.verdict_asked
+    start = engine.encode(plain_prompt("q", "Only a title "))
+    assert asked[: len(start)] == start
 
 
 def test_a_failed_judgment_has_no_score_no_label_and_no_verdict() -> None:
@@ -325,3 +338,51 @@ def test_reasoning_that_cannot_be_gone_on_with_begins_anew(begun: Begun) -> None
     begun = begun._replace(prompt_tokens=begun.prompt_tokens or len(prompt))
     assert judge(engine, FRANCE._replace(begun=begun), LONG) == judge(engine, FRANCE, LONG)
     assert engine.reason_asked[0] == (prompt, LONG.max_thinking_tokens)
+
+
+def test_a_graded_answer_is_read_after_its_mark_and_has_a_grade() -> None:
+    written = Reasoning([*b"Close. ##score:"], "Close. ", 15, complete=True)
+    shares = (0.1, 0.6, 0.2, 0.1)
+    engine = RecordingEngine(reasoning=written, verdict=tuple(map(math.log, shares)))
+    judgment = judge(engine, FRANCE, FULL._replace(reader=GRADES))
+    (asked,) = engine.verdict_asked
+    assert bytes(asked[-16:]) == b"Close. ##score: "
+    assert judgment.score == pytest.approx((0.1 * 3 + 0.6 * 2 + 0.2) / 3)
+    assert (judgment.grade, judgment.label, judgment.finish) == (2, True, Finish.COMPLETE)
+    assert judgment.answer_logprobs == tuple(map(math.log, shares))
+    assert (judgment.true_logprob, judgment.false_logprob) == (None, None)
+
+
+def test_reasoning_that_never_reaches_its_mark_is_closed_by_it() -> None:
+    engine = RecordingEngine(reasoning=Reasoning([65], "A. b", 1, complete=False), verdict=(-9.0, -9.0, -9.0, -0.1))
+    judgment = judge(engine, FRANCE, FULL._replace(reader=GRADES))
+    (asked,) = engine.verdict_asked
+    assert bytes(asked[1 + len(engine.encode(plain_prompt(*FRANCE[:2]))) - 1 :]) == b"\nA.\n##score: "  # type: ignore[arg-type]
+    assert (judgment.grade, judgment.label, judgment.finish) == (0, False, Finish.CLOSED)
+
+
+def test_a_model_that_never_reasons_answers_right_after_the_prompt() -> None:
+    engine = RecordingEngine()
+    judgment = judge(engine, FRANCE, NO_THINK._replace(template="{query}|{passage}|", reader=YES_NO))
+    assert engine.reason_asked == []
+    assert [bytes(asked) for asked in engine.verdict_asked] == [f"{FRANCE.query}|{FRANCE.passage}|".encode()]
+    assert (judgment.finish, judgment.grade) == (Finish.NO_THINK, None)
+
+
+@pytest.mark.parametrize(("own", "shown"), [("Find capitals.", "Find capitals."), (None, "Find."), ("  ", "Find.")])
+def test_an_instruction_goes_where_the_template_has_a_place_for_it(own: str | None, shown: str) -> None:
+    template = "<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {passage}"
+    policy = NO_THINK._replace(template=template, instruction="Find.", reader=YES_NO)
+    engine = RecordingEngine()
+    judge(engine, FRANCE._replace(instruction=own), policy)
+    text = f"<Instruct>: {shown}\n<Query>: {FRANCE.query}\n<Document>: {FRANCE.passage}"
+    assert [bytes(asked) for asked in engine.verdict_asked] == [text.encode()]
+
+
+@pytest.mark.parametrize("reader", [RANK1, GRADES, YES_NO])
+@given(letters=st.integers(0, 600), budget=st.integers(1, 200))
+def test_no_reader_asks_beyond_the_context(reader: Reader, letters: int, budget: int) -> None:
+    policy = (FULL if reader.think_end else NO_THINK)._replace(max_thinking_tokens=budget, reader=reader)
+    engine = RecordingEngine(512, verdict=(-1.0,) * len(reader.answers))
+    judge(engine, Pair("q", "x" * (letters + 1)), policy)
+    assert all(len(asked) < 512 for asked in engine.verdict_asked)

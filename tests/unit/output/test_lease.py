@@ -9,12 +9,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from rank1_batch.errors import RefusedError, StorageError
+from rank1_batch.errors import BadFileError, RefusedError, StorageError
 from rank1_batch.output.lease import LEASE_PATH, HeldLease, Timing, hold_lease, may_go_on, read_lease
-from rank1_batch.storage.store import Store, open_store, write_bytes
+from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
 from tests.support.seaweed import wait_for
 
 QUICK = Timing(renew_s=0.05, expires_s=1.0)
@@ -153,3 +155,63 @@ def test_a_paused_run_that_wakes_up_after_another_one_has_ended_knows(store: Sto
 def test_a_run_that_holds_its_output_may_finish(store: Store) -> None:
     with hold(store) as held:
         held.check()
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"run_id": 1}', b"\xff", b'{"run_id": "a", "host": "h"}'])
+def test_a_damaged_lease_is_named_with_what_to_do(store: Store, data: bytes) -> None:
+    write_bytes(store, LEASE_PATH, data)
+    with pytest.raises(BadFileError, match=r"lease\.json is damaged: .*run\.takeover=true"), hold(store):
+        pass
+    with hold(store, takeover=True) as held:
+        assert find_holder(store) == held.run_id
+
+
+def test_a_lease_of_a_later_version_is_read(store: Store) -> None:
+    leave_behind(store, place="elsewhere", later="unknown", state="running")
+    assert find_holder(store) == "other"
+
+
+def test_a_lease_that_is_damaged_while_its_run_lives_is_written_anew(store: Store) -> None:
+    with hold(store) as held:
+        write_bytes(store, LEASE_PATH, b"{")
+        assert may_go_on(store, held.run_id)
+        held.check()
+        wait_for(lambda: (store_lease := read_bytes(store, LEASE_PATH)) and store_lease != b"{", "no renewal", 10)
+        assert find_holder(store) == held.run_id
+    assert read_lease(store) is None
+
+
+class Unconditional(MemoryFileSystem):
+    """A store that puts a file also where it was asked to create one and there is one."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        super().pipe_file(path, value)
+
+
+def test_a_second_run_is_refused_also_where_the_store_ignores_the_condition_of_a_put() -> None:
+    store = Store(Unconditional(), "/judged", "memory://judged")
+    with hold(store) as first:
+        with pytest.raises(RefusedError, match="another run is at work"), hold(store):
+            pass
+        assert find_holder(store) == first.run_id
+
+
+class Interrupting(MemoryFileSystem):
+    """A store at which the user presses Ctrl-C right after the lease is put."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **_: Any) -> None:
+        super().pipe_file(path, value)
+        raise KeyboardInterrupt
+
+
+def test_a_lease_is_given_back_also_where_its_run_is_stopped_while_it_takes_it() -> None:
+    store = Store(Interrupting(), "/judged", "memory://judged")
+    with pytest.raises(KeyboardInterrupt), hold(store):
+        pass
+    assert read_lease(store) is None

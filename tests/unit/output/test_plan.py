@@ -6,8 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rank1_batch.errors import BadFileError, RefusedError
-from rank1_batch.output.layout import PLAN_PATH
-from rank1_batch.output.plan import read_first_stages, read_plan, write_first_stages, write_plan
+from rank1_batch.output.layout import INPUTS_PATH, PLAN_PATH
+from rank1_batch.output.plan import (
+    read_first_stages,
+    read_inputs,
+    read_plan,
+    write_first_stages,
+    write_inputs,
+    write_plan,
+)
+from rank1_batch.pairs.inputs import KnownFile
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import to_parquet
 from rank1_batch.storage.store import Store, open_store, stat_file, write_bytes
@@ -67,3 +75,17 @@ def test_a_damaged_plan_is_named(store: Store) -> None:
         write_bytes(store, PLAN_PATH, data)
         with pytest.raises(BadFileError, match=r"units\.parquet is damaged"):
             read_plan(store)
+
+
+def test_known_files_come_back_as_they_were_written(store: Store) -> None:
+    assert read_inputs(store) == {}
+    files = {"a/0.parquet": KnownFile("12-34.5", "12-abc")}
+    write_inputs(store, files)
+    assert read_inputs(store) == files
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b'{"a": ["b"]}', b'{"a": [1, 2]}'])
+def test_a_damaged_file_is_named(store: Store, data: bytes) -> None:
+    write_bytes(store, INPUTS_PATH, data)
+    with pytest.raises(BadFileError, match=r"inputs\.json is damaged"):
+        read_inputs(store)

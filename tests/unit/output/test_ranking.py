@@ -1,6 +1,7 @@
 """Ranking committed units: what is written, read back as anyone would."""
 
 import gzip
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,19 @@ from hypothesis import strategies as st
 
 from rank1_batch.columns import DOC_ID, QUERY_ID
 from rank1_batch.errors import RefusedError
+from rank1_batch.output.layout import JOB_PATH
 from rank1_batch.output.ranking import RANKING_FOLDER, RUN_PATH, Ranked, rank_units, see_ranking
 from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
 from tests.support.judged import Row, commit_rows
 from tests.support.paths import DATA
 
 SCIFACT = DATA / "scifact"
+
+FINGERPRINT = {
+    "model": {"name": "jhu-clsp/rank1-7b", "revision": "main"},
+    "engine": {"kind": "vllm"},
+    "policy": {"kind": "full"},
+}
 
 rows = st.lists(
     st.tuples(
@@ -108,7 +116,45 @@ def test_rows_without_ids_are_ranked_as_well(tmp_path: Path) -> None:
     """Such a row is an error row; it is not lost, and it is under the empty id."""
     store = open_store(str(tmp_path))
     found: list[Row] = [(None, "a", None, 1), ("q", None, None, 2), ("q", "b", 1.0, 3)]
-    assert rank_units(store, commit_rows(store, found, 2)) == Ranked(queries=2, rows=3, duplicates=0)
+    ranked = rank_units(store, commit_rows(store, found, 2))
+    assert ranked == Ranked(queries=2, rows=3, duplicates=0, not_in_run=2, examples=("''/'a'", "'q'/''"))
+
+
+@pytest.mark.parametrize(
+    ("query_id", "doc_id"),
+    [
+        (None, "d"), ("q", None), ("", "d"), ("q", ""), ("a b", "d"), ("q", "a b"), ("q", "a\tb"), ("q", "a\nb"),
+        ("q", "a\rb"), ("q", "a\u00a0b"), ("q", "a\u2028b"), ("q", "a\x00b"), ("#q", "d"), ("\ufeffq", "d"),
+    ],
+)  # fmt: skip
+def test_a_run_leaves_out_ids_that_no_line_can_hold_and_the_ranking_keeps_them(
+    query_id: str | None, doc_id: str | None, tmp_path: Path
+) -> None:
+    """Fields by the readers of others: trec_eval 10.0-rc3 (@f425365) splits at blanks, ir_measures at Unicode's."""
+    store = open_store(str(tmp_path))
+    found: list[Row] = [("q", "#good", 0.75, 1), (query_id, doc_id, 0.5, 2)]
+    ranked = rank_units(store, commit_rows(store, found, 2))
+    assert (ranked.rows, ranked.not_in_run) == (2, 1)
+    assert ranked.examples == (f"{query_id or ''!r}/{doc_id or ''!r}",)
+    assert read_ranking(store).num_rows == 2
+    assert read_run(store) == "q Q0 #good 1 0.75 rank1_batch\n"
+    [read] = ir_measures.read_trec_run(str(tmp_path / RUN_PATH))
+    assert (read.query_id, read.doc_id, read.score) == ("q", "#good", 0.75)
+
+
+def test_ids_of_every_character_are_in_the_run_unless_a_reader_would_split_there(tmp_path: Path) -> None:
+    letters = [chr(code) for code in range(0x11000) if not 0xD800 <= code < 0xE000]
+    store = open_store(str(tmp_path))
+    rank_units(store, commit_rows(store, [("q", f"a{letter}b", 0.5, 1) for letter in letters], 80_000), 80_000)
+    kept = {line.split(" ")[2] for line in read_run(store).removesuffix("\n").split("\n")}
+    assert kept == {f"a{letter}b" for letter in letters if letter != "\x00" and not letter.isspace()}
+
+
+def test_the_tag_of_a_run_says_who_judged(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    write_bytes(store, JOB_PATH, json.dumps(FINGERPRINT).encode())
+    rank_units(store, commit_rows(store, [("q", "a", 0.5, 1)], 1))
+    assert read_run(store) == "q Q0 a 1 0.5 rank1-7b@main,vllm,full\n"
 
 
 def test_doubles_are_counted_and_ranked_once(tmp_path: Path) -> None:

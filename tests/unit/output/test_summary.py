@@ -19,6 +19,8 @@ SUMMARY = Summary(
     versions={"ray": "2"},
     first_stages=[{"run": [{"name": "bm25.trec", "sha256": "0a"}], "depth": None}],
     prompt={"id": "scifact", "version": 1},
+    judged_with={"model": "none", "revision": None, "engine": "scripted", "policy": "full"},
+    dry_run=True,
 )
 
 
@@ -38,6 +40,7 @@ def test_counts_stand_among_the_other_keys_of_the_file(store: Store) -> None:
     written = json.loads(read_bytes(store, SUMMARY_PATH) or b"")
     assert (written["rows"], written["closed"], written["queries"]) == (3, 1, 2)
     assert written["this_run"]["seconds"] == {"plan": 0.1}
+    assert next(iter(written.items())) == ("dry_run", True)
 
 
 def test_what_an_earlier_version_did_not_write_has_a_default(store: Store) -> None:

@@ -1,12 +1,14 @@
+import io
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from rank1_batch.errors import BadFileError
 from rank1_batch.judging.records import failed_judgment
@@ -16,8 +18,8 @@ from rank1_batch.output.judgments import build_judgments, join_texts, read_judgm
 from rank1_batch.pairs import reader as texts
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.pairs.units import Unit
-from rank1_batch.storage.parquet import RowReader
-from rank1_batch.storage.store import Store, list_files, open_store
+from rank1_batch.storage.parquet import RowReader, to_parquet
+from rank1_batch.storage.store import Store, list_files, open_store, stat_file, write_bytes
 
 PAIRS = [
     {"query_id": f"q{i // 3}", "query": f"query {i // 3}", "doc_id": f"d{i}", "passage": f"passage {i}"}
@@ -139,3 +141,42 @@ def test_columns_that_do_not_serve_are_named_with_their_file(shard: Shard) -> No
     source = shard(PAIRS)
     with pytest.raises(BadFileError, match=r"a\.parquet: no column 'qid'"):
         UnitReader(source, {"query_id": "qid"}, ()).read(unit_of(source, 0, 3))
+
+
+class Replacing(MemoryFileSystem):
+    """A store whose file is replaced while it is read. s3fs then raises a TypeError where the store gives no reason."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    replaced = False
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode != "rb":
+            return super().open(path, mode, **options)
+        data, whole = self.cat_file(path), self
+
+        class Part(io.BytesIO):
+            def read(self, size: int | None = -1) -> bytes:
+                if whole.replaced:
+                    raise TypeError
+                return super().read(size)
+
+        return Part(data)
+
+
+def test_a_file_that_is_replaced_while_it_is_read_has_changed() -> None:
+    files = Replacing()
+    store = Store(files, "/pairs", "memory://pairs")
+    groups = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(PAIRS), groups, row_group_size=5)
+    write_bytes(store, "a.parquet", groups.getvalue())
+    reader, file = UnitReader(store, {}, ()), stat_file(store, "a.parquet")
+    assert file is not None
+    reader.read(Unit("a.parquet-0", "a.parquet", file.identity, 0, 5, 5))
+    unit = Unit("a.parquet-5", "a.parquet", file.identity, 5, 10, 5)
+    files.replaced = True
+    with pytest.raises(TypeError):
+        reader.read(unit)  # the file is as it was: the store is to blame
+    write_bytes(store, "a.parquet", to_parquet(pa.Table.from_pylist(PAIRS[:7])))
+    with pytest.raises(BadFileError, match=r"a\.parquet: changed or removed since the job was planned"):
+        reader.read(unit)

@@ -6,29 +6,31 @@ from hypothesis import strategies as st
 
 from rank1_batch.pairs.units import (
     LARGEST_UNIT_ROWS,
-    MOST_UNITS,
-    SMALLEST_UNIT_ROWS,
+    SEQUENCE_ROWS,
     TAIL_UNITS,
-    UNIT_ROWS,
-    choose_unit_rows,
+    UnitSizes,
+    choose_sizes,
     cut_lists,
     cut_runs,
-    cut_unit_rows,
     name_unit,
 )
+
+LEAST = 32
 
 query_sizes = st.lists(st.integers(1, 300), max_size=60)
 unit_rows = st.integers(1, 600)
 later_pairs = st.integers(0, 100_000)
+replicas = st.integers(1, 100)
 
 
 def query_ends(sizes: list[int]) -> list[int]:
     return list(itertools.accumulate(sizes))
 
 
-def cut(sizes: list[int], unit_rows: int, later: int = 0) -> list[tuple[int, int]]:
+def cut(sizes: list[int], unit_rows: int, later: int = 0, least_rows: int = LEAST) -> list[tuple[int, int]]:
     """The runs, or more than there can be where the cutting goes on for ever."""
-    return list(itertools.islice(cut_runs(query_ends(sizes), unit_rows, sum(sizes) + later), sum(sizes) + 1))
+    runs = cut_runs(query_ends(sizes), UnitSizes(unit_rows, least_rows), sum(sizes) + later)
+    return list(itertools.islice(runs, sum(sizes) + 1))
 
 
 @given(query_sizes, unit_rows, later_pairs)
@@ -46,7 +48,7 @@ def test_units_of_one_row_come_to_an_end() -> None:
     assert cut([3, 1], 1) == [(0, 1), (1, 2), (2, 3), (3, 4)]
 
 
-@given(st.lists(st.integers(1, SMALLEST_UNIT_ROWS // 2), max_size=100), st.integers(32, 600), later_pairs)
+@given(st.lists(st.integers(1, LEAST // 2), max_size=100), st.integers(32, 600), later_pairs)
 def test_small_queries_are_never_cut(sizes: list[int], unit_rows: int, later: int) -> None:
     assert {stop for _, stop in cut(sizes, unit_rows, later)} <= set(query_ends(sizes))
 
@@ -55,7 +57,7 @@ def test_small_queries_are_never_cut(sizes: list[int], unit_rows: int, later: in
 def test_a_cut_inside_a_query_leaves_no_run_shorter_than_half(sizes: list[int], unit_rows: int, later: int) -> None:
     total = sum(sizes) + later
     runs = cut(sizes, unit_rows, later)
-    assert all(stop - start >= cut_unit_rows(unit_rows, total - start) // 2 for start, stop in runs[:-1])
+    assert all(stop - start >= UnitSizes(unit_rows, LEAST).cut(total - start) // 2 for start, stop in runs[:-1])
 
 
 def test_a_query_that_is_larger_than_a_unit_is_cut_inside() -> None:
@@ -72,7 +74,7 @@ def test_a_file_without_rows_has_no_runs() -> None:
 
 @given(st.lists(st.integers(0, 300), max_size=60), unit_rows, later_pairs)
 def test_lists_are_kept_whole_and_each_is_in_one_run(sizes: list[int], unit_rows: int, later: int) -> None:
-    runs = list(cut_lists(sizes, unit_rows, sum(sizes) + later))
+    runs = list(cut_lists(sizes, UnitSizes(unit_rows), sum(sizes) + later))
     assert [row for start, stop, _ in runs for row in range(start, stop)] == list(range(len(sizes)))
     assert all(stop > start for start, stop, _ in runs)
     assert [sum(sizes[start:stop]) for start, stop, _ in runs] == [pairs for _, _, pairs in runs]
@@ -82,29 +84,37 @@ def test_lists_are_kept_whole_and_each_is_in_one_run(sizes: list[int], unit_rows
 def test_a_run_of_lists_is_longer_than_asked_only_where_one_list_is(
     sizes: list[int], unit_rows: int, later: int
 ) -> None:
-    for start, stop, pairs in cut_lists(sizes, unit_rows, sum(sizes) + later):
+    for start, stop, pairs in cut_lists(sizes, UnitSizes(unit_rows), sum(sizes) + later):
         assert pairs <= unit_rows or sum(size > 0 for size in sizes[start:stop]) == 1
 
 
-@given(st.integers(0, 10**10))
-def test_a_job_has_at_most_twenty_thousand_units_until_they_are_4096_pairs(total: int) -> None:
-    rows = choose_unit_rows(total)
-    assert UNIT_ROWS == 256
-    assert UNIT_ROWS <= rows <= LARGEST_UNIT_ROWS == 4096
-    assert total / rows <= MOST_UNITS * (1 + 1 / UNIT_ROWS) or rows == LARGEST_UNIT_ROWS
+@given(st.integers(1, 2048), replicas)
+def test_a_unit_is_1024_rows_at_most_and_never_longer_than_four_rows_one_after_the_other(
+    max_num_seqs: int, replicas: int
+) -> None:
+    rows = choose_sizes(max_num_seqs, replicas).cut(10**9)
+    assert LARGEST_UNIT_ROWS == 1024
+    assert rows == min(1024, SEQUENCE_ROWS * max_num_seqs)
 
 
-@given(unit_rows, st.integers(0, 10**7))
-def test_units_get_smaller_toward_the_end_but_not_too_small(unit_rows: int, remaining: int) -> None:
-    rows = cut_unit_rows(unit_rows, remaining)
-    assert min(unit_rows, SMALLEST_UNIT_ROWS) <= rows <= unit_rows
-    assert rows <= max(SMALLEST_UNIT_ROWS, remaining // TAIL_UNITS)
-    assert rows <= cut_unit_rows(unit_rows, remaining + 1)
+@given(unit_rows, st.integers(0, 10**7), replicas)
+def test_units_get_smaller_toward_the_end_but_not_too_small(unit_rows: int, remaining: int, replicas: int) -> None:
+    sizes = UnitSizes(unit_rows, LEAST, replicas)
+    rows = sizes.cut(remaining)
+    assert min(unit_rows, LEAST) <= rows <= unit_rows
+    assert rows <= max(LEAST, remaining / replicas / TAIL_UNITS)
+    assert rows <= sizes.cut(remaining + 1)
+
+
+def test_the_last_units_are_for_all_replicas() -> None:
+    """A constant share of the job, 1/64, gave each of 64 replicas one last unit of the largest size."""
+    one, many = choose_sizes(16, 1), choose_sizes(16, 64)
+    assert (one.cut(64 * 64), many.cut(64 * 64)) == (64, 21)
 
 
 def test_the_last_units_of_a_file_depend_on_what_comes_after_it() -> None:
     last_of_all, followed = cut([10] * 100, 256), cut([10] * 100, 256, later=10**6)
-    assert max(stop - start for start, stop in last_of_all) <= SMALLEST_UNIT_ROWS
+    assert [stop - start for start, stop in last_of_all][-3:] == [30, 30, 20]
     assert followed[0] == (0, 250)
 
 

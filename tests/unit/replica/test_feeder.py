@@ -11,7 +11,7 @@ from rank1_batch.engines.scripted import ScriptedEngine
 from rank1_batch.errors import EngineDiedError
 from rank1_batch.judging.pair import judge_pair
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
-from rank1_batch.judging.records import BadRow, Pair, Policy, PolicyKind, Reasoning, failed_judgment
+from rank1_batch.judging.records import BadRow, Judgment, Pair, Policy, PolicyKind, Reasoning, failed_judgment
 from rank1_batch.replica.feeder import Feeder
 from tests.support.fake_engines import GatedEngine, RecordingEngine
 
@@ -224,3 +224,83 @@ def test_a_row_that_fails_takes_no_other_row_with_it() -> None:
         assert [judgment.error is None for judgment in judgments] == [True, False, True]
 
     asyncio.run(run())
+
+
+def test_every_judged_pair_is_told_as_soon_as_it_is_judged() -> None:
+    async def run() -> None:
+        engine, first, told = GatedEngine(), asyncio.Event(), list[tuple[Pair, Judgment]]()
+
+        def on_judged(pair: Pair, judgment: Judgment) -> None:
+            told.append((pair, judgment))
+            first.set()
+
+        call = asyncio.create_task(Feeder(engine, POLICY, 8, on_judged).judge(pairs("abcb")))
+        await engine.wait_started(3)
+        engine.open("b")
+        async with asyncio.timeout(10):
+            await first.wait()
+        assert [pair for pair, _ in told] == pairs("b")
+        engine.open("a", "c")
+        a, b, c, _ = await call
+        assert dict(told) == dict(zip(pairs("abc"), (a, b, c), strict=True))
+
+    asyncio.run(run())
+
+
+def test_groups_that_are_judged_apart_wait_until_nothing_is_in_flight_and_nothing_joins_them() -> None:
+    begun: list[int] = []
+
+    async def run() -> None:
+        engine = GatedEngine()
+        feeder = Feeder(engine, POLICY, 8)
+        before = asyncio.create_task(feeder.judge(pairs("ab")))
+        await engine.wait_started(2)
+        apart = asyncio.create_task(feeder.judge_apart([pairs("cd"), pairs("e")], begun.append))
+        after = asyncio.create_task(feeder.judge(pairs("f")))
+        engine.open("a")
+        await asyncio.wait(list(feeder.in_flight.values()), return_when=asyncio.FIRST_COMPLETED)
+        assert begun == []
+        for letters, number in (("b", 0), ("cd", 1)):
+            engine.open(*letters)
+            await engine.wait_started(len("abcd") + number)
+            assert begun == [*range(number + 1)]
+        assert engine.started == list("abcde")
+        engine.open("e", "f")
+        judged = await apart
+        assert [len(group) for group in judged] == [2, 1]
+        assert judged[1] == await feeder.judge(pairs("e"))
+        await asyncio.gather(before, after)
+        assert feeder.finished == len("abcdef") + 1
+
+    asyncio.run(run())
+
+
+def test_rows_in_flight_are_those_asked_and_not_answered_also_once_the_engine_is_dead() -> None:
+    async def run() -> None:
+        engine = DyingEngine()
+        feeder = Feeder(engine, POLICY, 3)
+        call = asyncio.create_task(feeder.judge(pairs("abcdxe")))
+        await engine.wait_started(4)
+        assert [pair.passage for pair in feeder.in_flight] == [*"abcd"]
+        engine.open("b")
+        with pytest.raises(EngineDiedError):
+            await call
+        engine.open("a")
+        await feeder.in_flight[Pair("q", "a")]
+        assert [pair.passage for pair in feeder.in_flight] == [*"acdx"]
+
+    asyncio.run(run())
+
+
+def test_groups_do_not_begin_on_a_dead_engine() -> None:
+    begun: list[int] = []
+
+    async def run() -> None:
+        feeder = Feeder(DyingEngine(), POLICY, 8)
+        with pytest.raises(EngineDiedError):
+            await feeder.judge(pairs("x"))
+        with pytest.raises(EngineDiedError):
+            await feeder.judge_apart([pairs("a")], begun.append)
+
+    asyncio.run(run())
+    assert begun == []

@@ -242,7 +242,7 @@ def test_a_query_ends_where_the_next_row_has_another_id(
     inner = pa.string() if pa.types.is_dictionary(kind) else kind
     table = pa.table({"qid": pa.array(ids, inner).cast(kind), "other": pa.nulls(len(ids))})
     path = write(store, table, row_group_size=group_rows)
-    assert read_query_ends(store, path, "qid") == _ends(ids)
+    assert list(read_query_ends(store, path, "qid")) == _ends(ids)
 
 
 def test_a_query_that_goes_on_in_the_next_batch_does_not_end_there(store: Store) -> None:
@@ -250,7 +250,7 @@ def test_a_query_that_goes_on_in_the_next_batch_does_not_end_there(store: Store)
     sizes = [65_000, 1000, 65_072, 65_536, 10]
     ids = [f"q{number}" for number, size in enumerate(sizes) for _ in range(size)]
     path = write(store, pa.table({"qid": ids}))
-    assert read_query_ends(store, path, "qid") == list(itertools.accumulate(sizes))
+    assert list(read_query_ends(store, path, "qid")) == list(itertools.accumulate(sizes))
 
 
 @settings(max_examples=25)
@@ -269,7 +269,7 @@ def test_list_sizes_count_candidates_and_null_is_none_of_them(
     columns = {"cands": pa.array(lists, kind), "candsize": pa.nulls(len(lists), pa.int64())}
     names = sorted(columns, reverse=other_first)
     path = write(store, pa.table({name: columns[name] for name in names}), row_group_size=group_rows)
-    assert read_list_sizes(store, path, "cands") == [n or 0 for n in sizes]
+    assert list(read_list_sizes(store, path, "cands")) == [n or 0 for n in sizes]
 
 
 def test_files_are_found_with_the_size_that_footers_are_read_by(store: Store, tmp_path: Path) -> None:

@@ -4,7 +4,10 @@ from io import BytesIO
 import pytest
 import stamina
 
-from rank1_batch.storage.retries import PatientFile, count_retries, is_transient, retry, s3_options
+from rank1_batch.errors import StorageError
+from rank1_batch.storage.retries import PatientFile, count_retries, is_transient, retry, s3_options, upload_limit_s
+from rank1_batch.storage.store import open_store, write_bytes
+from tests.support.silent_server import run_silent_server
 
 
 class Failing:
@@ -74,6 +77,7 @@ def botocore_error(name: str) -> Exception:
         (client_error("SlowDown"), True),
         (client_error("503"), True),
         (client_error("InternalError"), True),
+        (client_error("ConditionalRequestConflict"), True),  # S3's 409: another put was under way
         (client_error("AccessDenied"), False),
         (client_error("ExpiredToken"), False),
         (botocore_error("EndpointConnectionError"), True),
@@ -88,6 +92,22 @@ def botocore_error(name: str) -> Exception:
 )
 def test_only_what_another_try_may_mend_is_transient(error: Exception, transient: bool) -> None:
     assert is_transient(error) is transient
+
+
+def test_an_upload_that_is_accepted_and_never_answered_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Expect: 100-continue`: the client waits for a word before it sends the body, and no timeout of aiohttp runs."""
+    monkeypatch.setenv("RANK1_BATCH_STORE_TIMEOUT_S", "1")
+    for name, value in {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with run_silent_server() as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        with pytest.raises(StorageError, match=r"s3://silent/x does not answer \(no answer in time from http://127"):
+            write_bytes(open_store("s3://silent"), "x", b"content")
+
+
+def test_the_limit_of_an_upload_grows_with_its_bytes() -> None:
+    assert upload_limit_s(0) == 25
+    assert upload_limit_s(50 * 2**20) == 25 + 200
 
 
 def test_one_request_to_s3_cannot_wait_for_minutes() -> None:

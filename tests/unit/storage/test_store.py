@@ -1,3 +1,4 @@
+import errno
 import os
 import re
 import threading
@@ -66,6 +67,33 @@ def test_a_file_that_is_there_is_not_touched_by_creating_it(store: Store, tmp_pa
     assert read_bytes(store, "x") == b"first"
     assert stat_file(store, "x") == before
     assert names(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_is_created_where_the_file_system_has_no_hard_links(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As on gcsfuse and some NFS; this machine has no such file system to mount."""
+
+    def fail(source: object, target: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", fail)
+    assert create_bytes(store, "folder/x", b"first")
+    assert not create_bytes(store, "folder/x", b"second")
+    assert read_bytes(store, "folder/x") == b"first"
+    assert names(tmp_path) == ["folder/x"]
+
+
+def test_a_disk_that_fails_at_the_link_is_not_taken_for_one_without_links(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(source: object, target: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(StorageError, match="Input/output error"):
+        create_bytes(store, "x", b"first")
 
 
 def test_of_many_writers_one_is_the_last_and_its_file_is_whole(store: Store, tmp_path: Path) -> None:
@@ -195,6 +223,22 @@ def test_relative_paths_and_the_home_folder_are_understood(tmp_path: Path, monke
 def test_a_protocol_that_nothing_serves_is_an_error_of_the_settings() -> None:
     with pytest.raises(SettingsError, match="nosuch://bucket: cannot open nosuch:// paths"):
         open_store("nosuch://bucket")
+
+
+def test_a_package_that_is_missing_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"a package for az:// paths is missing. Install adlfs") as raised:
+        open_store("az://container/pairs")
+    assert len(raised.value.problems) == 1
+
+
+def test_who_has_no_credentials_is_told_where_they_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(AccessError, match=r"s3://no-credentials/x: no credentials found .* Set AWS_ACCESS_KEY_ID"):
+        read_bytes(open_store("s3://no-credentials"), "x")
 
 
 @pytest.fixture

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from rank1_batch.jobs.evaluate.agreement import Agreement
 from rank1_batch.jobs.evaluate.command import main, print_evaluation
-from rank1_batch.jobs.evaluate.comparison import Comparison
 from rank1_batch.jobs.evaluate.instructions import InstructionScore
 from rank1_batch.jobs.evaluate.report import Evaluation, Queries
+from rank1_batch.measuring.agreement import Agreement
+from rank1_batch.measuring.comparison import Comparison
 from tests.support.paths import DATA
 
 DATA = DATA / "trec_eval"
 TREC_EVAL = (f"run={DATA}/results.test", f"qrels={DATA}/qrels.test", "measures=[AP,nDCG@10]")
 FULL = Evaluation(
     comparisons={
-        "nDCG@10": Comparison(0.75, 0.5, 0.25, 0.00001, 123456, 7),
-        "AP(rel=2)@1000": Comparison(0.5, 0.5, 0.0, None, 0, 0),
+        "nDCG@10": Comparison(0.75, 0.5, 0.25, 0.00001, 0.00002, 123456, 7),
+        "AP(rel=2)@1000": Comparison(0.5, 0.5, 0.0, None, None, 0, 0),
     },
     ours={"nDCG@10": {"q1": 1.0, "[q2]": 0.5, "q3": 0.1}},
     first={"nDCG@10": {"q1": 0.5, "[q2]": 0.75, "q3": 0.1}},
@@ -43,12 +43,13 @@ def test_everything_is_shown_in_eighty_columns() -> None:
     lines = show(FULL)
     assert max(map(len, lines)) <= 80
     assert lines == [
-        "                first stage    this  difference       p  gained  lost",
-        "nDCG@10              0.5000  0.7500     +0.2500  <.0001  123456     7",
-        "AP(rel=2)@1000       0.5000  0.5000     +0.0000       -       0     0",
+        "                first stage    this  difference       p    Holm  gained  lost",
+        "nDCG@10              0.5000  0.7500     +0.2500  <.0001  <.0001  123456     7",
+        "AP(rel=2)@1000       0.5000  0.5000     +0.0000       -       -       0     0",
         "",
         "queries      3 measured; 1 without candidates (counted as 0); 2 without grades",
-        "p            two-sided paired t-test over queries; - if it cannot be computed",
+        "p            two-sided paired t-test over queries; - if there is none",
+        "Holm         p with Holm's correction, over the measures that have a p",
         "gained most  q1 +0.500 (nDCG@10)",
         "lost most    [q2] -0.250 (nDCG@10)",
         "unjudged     12.5% of the top 10",
@@ -58,6 +59,15 @@ def test_everything_is_shown_in_eighty_columns() -> None:
         "             left out: 7 without a grade, 3 without a label",
         "p-MRR        +7.25 over 20 queries, 300 documents changed; 1 queries left out",
     ]
+
+
+def test_a_sample_is_told_above_the_table() -> None:
+    lines = show(FULL._replace(queries=Queries(300, 267, 0, missing_count_as_zero=True)))
+    assert lines[0].startswith("267 of 300 graded queries have no candidates. They count as 0.")
+    assert "missing_queries=leave_out" in " ".join(lines[:2])
+    lines = show(FULL._replace(queries=Queries(33, 267, 0, missing_count_as_zero=False)))
+    assert lines[0] == "267 of 300 graded queries have no candidates. They are left out."
+    assert "no candidates" not in show(FULL._replace(queries=Queries(300, 150, 0, missing_count_as_zero=True)))[0]
 
 
 def test_without_a_first_stage_there_are_values_alone() -> None:

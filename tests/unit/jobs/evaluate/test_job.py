@@ -8,11 +8,11 @@ import pytest
 
 from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import SettingsError
-from rank1_batch.jobs.evaluate.agreement import Agreement
 from rank1_batch.jobs.evaluate.instructions import InstructionScore
 from rank1_batch.jobs.evaluate.job import run_evaluation
 from rank1_batch.jobs.evaluate.report import Evaluation
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, check_config
+from rank1_batch.measuring.agreement import Agreement
 from rank1_batch.storage.store import open_store
 from tests.support.judged import Row, write_judged
 from tests.support.paths import DATA

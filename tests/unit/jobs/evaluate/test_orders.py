@@ -31,17 +31,32 @@ def write(path: Path, text: str) -> str:
 
 @given(candidates)
 def test_ties_are_broken_as_trec_eval_does(found: list[tuple[str, float]]) -> None:
-    """By doc_id from the last; scores that differ below 32-bit precision are tied."""
+    """By doc_id from the last; 64-bit scores that differ at all are no tie."""
     doc_ids, scores = zip(*found, strict=True)
     rows = pa.table({"query_id": ["q"] * len(found), "doc_id": doc_ids, "score": scores})
     rows = rows.append_column("rank", pa.nulls(len(found), pa.int64()))
-    rounded = sorted(((1.0 if score > 0.9 else score, doc_id.encode()) for doc_id, score in found), reverse=True)
-    expected = list(dict.fromkeys(doc_id.decode() for _, doc_id in rounded))
+    ordered = sorted(((score, doc_id.encode()) for doc_id, score in found), reverse=True)
+    expected = list(dict.fromkeys(doc_id.decode() for _, doc_id in ordered))
     assert order_candidates(rows, "rank", "score") == {"q": expected}
 
 
+def test_scores_are_compared_as_doubles_as_trec_eval_does(tmp_path: Path) -> None:
+    """trec_eval 10.0-rc3, built from @f425365, gives this run recip_rank 1.0 for b alone, and 0.5 for a alone."""
+    path = write(tmp_path / "run", "q Q0 b 1 1.00000001 x\nq Q0 c 2 1.0 x\n")
+    assert read_ranking("run", path).order == {"q": ["b", "c"]}
+
+
+@pytest.mark.parametrize(
+    "line", ["q Q0 a b 1 0.5 tag", "a q Q0 b 1 0.5 tag", "q Q0 doc 12 1 0.5 tag", "q Q0 a 1 0.5 a tag"]
+)
+def test_a_blank_in_an_id_is_told_and_no_rank_is_taken_for_a_score(line: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "run.txt", f"q Q0 c 3 0.5 tag\n{line}\n")
+    with pytest.raises(BadFileError, match=r"run\.txt, line 2: 7 fields, but a TREC run has six"):
+        read_ranking("run", path)
+
+
 def test_a_trec_run_is_ordered_by_score_whatever_its_ranks_say(tmp_path: Path) -> None:
-    path = write(tmp_path / "run", "q Q0 a 1 0.5 tag\nq Q0 b 2 1e3 tag\nq Q0 c 3 0.5 tag and junk\n")
+    path = write(tmp_path / "run", "q Q0 a 1 0.5 tag\nq Q0 b 2 1e3 tag\nq Q0 c 3 0.5 tag\n")
     assert read_ranking("run", path) == ({"q": ["b", "c", "a"]}, None, 0, None)
 
 
@@ -88,7 +103,7 @@ def test_a_jobs_output_has_its_order_its_first_stage_and_its_labels(tmp_path: Pa
     assert ranking.first_stage == {"q": ["a", "b", "c", "d"], "r": ["a"]}
     assert ranking.output is not None
     assert sorted(read_labels(ranking.output)) == sorted(
-        (query_id, doc_id, None if score is None else score >= 0.5) for query_id, doc_id, score, _ in JUDGED
+        (query_id, doc_id, None if score is None else score >= 0.5, score) for query_id, doc_id, score, _ in JUDGED
     )
 
 
@@ -99,7 +114,14 @@ def test_an_output_without_first_stage_has_none(tmp_path: Path) -> None:
 
 def test_an_output_that_is_not_finished_is_told(tmp_path: Path) -> None:
     claim_output(open_store(str(tmp_path)), {})
-    with pytest.raises(SettingsError, match=r"output\.path: .* has no ranking/ yet; run the same jobs\.rerank command"):
+    with pytest.raises(SettingsError, match="holds no plan of a job"):
+        read_ranking("output.path", str(tmp_path))
+
+
+def test_a_ranking_of_which_a_part_is_gone_is_not_measured(tmp_path: Path) -> None:
+    write_judged(open_store(str(tmp_path)), JUDGED, unit_rows=2)
+    next((tmp_path / "ranking").iterdir()).unlink()
+    with pytest.raises(SettingsError, match=r"has no whole ranking/\. Run the same jobs\.rerank command"):
         read_ranking("output.path", str(tmp_path))
 
 

@@ -11,7 +11,6 @@ from rank1_batch.jobs.export.choice import Reason, Rules
 from rank1_batch.jobs.export.queries import (
     MOST_LOG_ODDS,
     Chosen,
-    Scoring,
     choose_queries,
     given_by_column,
     given_by_grades,
@@ -46,10 +45,10 @@ def text_row(query_id: str, query: str, doc_id: str, passage: str, score: float)
     return row(query_id, doc_id, score, query=query, title=None, passage=passage)
 
 
-def choose(rows: list[dict[str, Any]], rules: Rules = KEEP_ALL, scoring: Scoring | None = None) -> list[Chosen]:
+def choose(rows: list[dict[str, Any]], rules: Rules = KEEP_ALL, calibration: Calibration | None = None) -> list[Chosen]:
     known = {name: kind for name, kind in JUDGMENT_TYPES.items() if name in rows[0]}
     columns = {name: pa.array([one[name] for one in rows], known.get(name)) for name in rows[0]}
-    return list(choose_queries(pa.table(columns), rules, scoring or Scoring(), lambda _: None))
+    return list(choose_queries(pa.table(columns), rules, calibration, lambda _: None))
 
 
 def test_queries_come_by_their_ids_and_rows_by_their_scores() -> None:
@@ -75,19 +74,27 @@ def test_the_text_of_a_pair_is_taken_once_also_under_two_query_ids() -> None:
     assert found == {"q1": ["a"], "q2": ["c"], "q3": ["a"]}
 
 
+def test_a_document_with_only_a_title_is_shown_as_the_model_read_it() -> None:
+    untitled = text_row("q", "lamp", "b", "A lamp.", 0.8)
+    (chosen,) = choose([untitled, untitled | {"doc_id": "a", "passage": None, "title": "Lamps", "score": 0.9}])
+    assert [example.text for example in chosen.query.examples] == ["Lamps ", "A lamp."]
+    assert [example.passage for example in chosen.query.examples] == ["", "A lamp."]
+
+
 def test_targets_are_scores_or_the_judges_log_odds_which_are_finite() -> None:
     rows = [row("q", "a", 0.9), row("q", "b", 0.8, true_logprob=0.0, false_logprob=-np.inf)]
-    assert [example.score for example in choose(rows)[0].query.examples] == [0.9, 0.8]
-    odds = [example.score for example in choose(rows, scoring=Scoring(log_odds=True))[0].query.examples]
+    query = choose(rows)[0].query
+    assert [example.score for example in query.examples] == [0.9, 0.8]
+    odds = [example.score for example in query.in_log_odds().examples]
     assert odds == [pytest.approx(np.log(9)), MOST_LOG_ODDS]
 
 
 def test_thresholds_are_put_to_calibrated_scores() -> None:
     calibration = Calibration(lambda odds: 1 / (1 + np.exp(-(odds - 3))), lambda odds: odds - 3)
-    (chosen,) = choose([row("q", "a", 0.9), row("q", "b", 0.99), row("q", "c", None)], scoring=Scoring(calibration))
+    (chosen,) = choose([row("q", "a", 0.9), row("q", "b", 0.99), row("q", "c", None)], calibration=calibration)
     assert [example.doc_id for example in chosen.query.positives] == ["b"]
     assert chosen.left_out == {Reason.CALLED_TRUE: 1, Reason.ERROR: 1}
-    targets = choose([row("q", "b", 0.99)], scoring=Scoring(calibration, log_odds=True))[0].query.examples
+    targets = choose([row("q", "b", 0.99)], calibration=calibration)[0].query.in_log_odds().examples
     assert targets[0].score == pytest.approx(np.log(99) - 3)
 
 

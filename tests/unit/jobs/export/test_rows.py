@@ -1,5 +1,6 @@
 """What a judged output must be for labels to be made of it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,20 @@ import pytest
 
 from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
-from rank1_batch.jobs.export.rows import check_job, open_judgments, open_texts, read_grades, read_judged
+from rank1_batch.jobs.export.rows import (
+    check_job,
+    describe_judging,
+    open_judgments,
+    open_texts,
+    read_grades,
+    read_judged,
+)
 from rank1_batch.jobs.export.settings import ExportConfig, check_export
 from rank1_batch.judging.prompts import RANK1_TEMPLATE
+from rank1_batch.output.counts import Counts
+from rank1_batch.output.layout import SUCCESS_PATH
+from rank1_batch.output.summary import Summary, write_summary
+from rank1_batch.storage.store import open_store
 from tests.support.scripted import judge_here
 from tests.support.tiny_model import tiny_pairs
 
@@ -36,6 +48,20 @@ def judged(tmp_path: Path) -> Path:
         pq.write_table(tiny_pairs(60, seed=shard), tmp_path / "pairs" / f"{shard}.parquet")
     judge_here(f"input.path={tmp_path}/pairs", f"output.path={tmp_path}/judged", "input.unit_rows=25")
     return tmp_path
+
+
+def test_made_up_answers_are_refused_unless_they_are_asked_for(judged: Path) -> None:
+    fingerprint = open_judgments(f"{judged}/judged").fingerprint
+    assert problems_of(fingerprint, "format=qrels")[0].startswith("output.path: this is a dry run (engine=scripted)")
+    check_job(load("format=qrels", "labels.allow_scripted=true"), fingerprint)
+
+
+def test_the_end_of_the_judging_and_its_versions_are_known(judged: Path) -> None:
+    store = open_store(f"{judged}/judged")
+    os.utime(judged / "judged" / SUCCESS_PATH, (1_700_000_000, 1_700_000_000))  # 2023-11-14 22:13:20 UTC
+    write_summary(store, Summary(Counts(rows=120), versions={"vllm": "0.32.0"}))
+    told = describe_judging(open_judgments(store.url))
+    assert told == {"judged_on": "2023-11-14", "judged_by_versions": {"vllm": "0.32.0"}}
 
 
 def test_texts_stand_beside_their_judgments(judged: Path) -> None:
@@ -101,8 +127,12 @@ def test_an_output_that_is_none_or_not_finished_is_refused(judged: Path) -> None
 
 
 def test_units_that_were_never_judged_are_told_apart(judged: Path) -> None:
+    """Their input could not be read, and the job says so."""
     gone = next((judged / "judged" / "judgments").iterdir())
+    rows = 120 - pq.read_metadata(gone).num_rows
     gone.unlink()
+    store = open_store(str(judged / "judged"))
+    write_summary(store, Summary(Counts(rows=rows), bad_files=["0.parquet: cannot be read"]))
     judgments = open_judgments(str(judged / "judged"))
     assert [unit.unit_id for unit in judgments.missing] == [gone.stem]
     assert len(judgments.units) > 1

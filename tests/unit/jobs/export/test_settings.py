@@ -13,6 +13,7 @@ from rank1_batch.jobs.export.settings import (
     build_rules,
     check_export,
     describe_settings,
+    find_scale,
     format_names,
 )
 
@@ -111,8 +112,12 @@ def test_no_place_of_files_is_described_since_it_may_hold_a_credential() -> None
         (["format=qrels", "trust.calibration=platt"], "qrels must be given: trust.calibration=platt"),
         (["format=qrels", "qrels=grades", "trust.calibration=beta"], "trust.calibration has 'beta'"),
         (
-            ["format=qrels", "qrels=grades", "trust.calibration=isotonic", "labels.scale=log_odds"],
-            "labels.scale=log_odds: trust.calibration=isotonic",
+            ["format=scores", "qrels=grades", "trust.calibration=isotonic", "labels.scale=log_odds"],
+            "trust.calibration=isotonic gives 0 and 1, which have no log-odds, but format=scores has log-odds",
+        ),
+        (
+            ["format=tevatron", "qrels=grades", "trust.calibration=isotonic"],
+            "trust.calibration=isotonic gives 0 and 1, which have no log-odds, but format=tevatron has log-odds",
         ),
         (["format=qrels", "trust.fit_share=1"], "trust.fit_share is 1"),
         (["format=qrels", "trust.resamples=0"], "trust.resamples is 0"),
@@ -136,3 +141,20 @@ def test_contradictions_end_the_command_with_exit_code_2(capfd: pytest.CaptureFi
 
 def test_help_has_a_line_for_every_format() -> None:
     assert all(f"\n  {name} " in JOB.about for name in FORMATS)
+
+
+def test_trainers_that_take_a_softmax_get_log_odds_unless_the_settings_say_otherwise() -> None:
+    def scales(*overrides: str) -> dict[str, str | None]:
+        config = load(f"format=[{','.join(FORMATS)}]", *overrides)
+        return {name: find_scale(config, name) for name in FORMATS}
+
+    others = {
+        "st_pairs": "probability",
+        "st_triplets": "probability",
+        "st_lists": "probability",
+        "scores": "probability",
+    }
+    unscored = {"qrels": None, "rank1": None}
+    assert scales() == {"tevatron": "log_odds", "flagembedding": "log_odds", **others, **unscored}
+    assert set(scales("labels.scale=probability").values()) == {"probability", None}
+    assert set(scales("labels.scale=log_odds").values()) == {"log_odds", None}

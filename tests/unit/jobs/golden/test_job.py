@@ -20,7 +20,9 @@ from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import count_judgments
 from rank1_batch.output.fingerprint import build_fingerprint, claim_output
 from rank1_batch.output.judgments import build_judgments
+from rank1_batch.output.layout import SUCCESS_PATH
 from rank1_batch.output.plan import write_plan
+from rank1_batch.output.success import build_success
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
@@ -28,7 +30,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.replica.golden import GoldenSet, compare_scores, given_traces, read_golden
 from rank1_batch.settings import RerankConfig, build_policy, load_config
-from rank1_batch.storage.store import open_store
+from rank1_batch.storage.store import open_store, write_bytes
 
 places = st.lists(
     st.builds(Place, st.booleans(), st.integers(1, 500), st.integers(0, 3), st.integers(0, 10**6), st.floats(0, 1)),
@@ -95,10 +97,11 @@ def judged_output(folder: Path, rows: int = 60) -> RerankConfig:
     claim_output(output, build_fingerprint(config))
     write_plan(output, units)
     reader = UnitReader(source, config.input.columns, ())
-    for unit in units[:-1]:  # the run is not at its end
+    for unit in units:
         pairs, _ = reader.read(unit)
         judgments = asyncio.run(judge(config, pairs))
         commit_unit(output, unit, build_judgments(pairs, judgments, unit.unit_id, ()), count_judgments(judgments))
+    write_bytes(output, SUCCESS_PATH, build_success(units))
     return config
 
 
@@ -161,14 +164,13 @@ def test_an_input_that_changed_is_no_source_of_text(tmp_path: Path, capfd: pytes
     assert "a.parquet: changed or removed" in capfd.readouterr().err
 
 
-def test_a_place_that_is_no_output_and_one_without_judgments_are_told(
+def test_a_place_that_is_no_output_and_a_job_that_has_not_finished_are_told(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = judged_output(tmp_path)
-    for file in (tmp_path / "judged" / "judgments").iterdir():
-        file.unlink()
+    (tmp_path / "judged" / SUCCESS_PATH).unlink()
     assert make(config)[0] == 2
-    assert "has no judged rows yet" in capfd.readouterr().err
+    assert "has not finished" in capfd.readouterr().err
     (tmp_path / "judged" / "_rank1" / "job.json").unlink()
     assert make(config)[0] == 2
     assert "is not the output of a rerank job" in capfd.readouterr().err

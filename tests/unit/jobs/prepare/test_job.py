@@ -216,6 +216,22 @@ def test_a_broken_line_of_a_passage_that_nobody_needs_is_told_too(
     assert "corpus.jsonl, line 5: " in capfd.readouterr().err
 
 
+def test_broken_lines_can_be_skipped_and_are_counted_and_listed(
+    source: Path, prepare: Prepare, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with (source / "corpus.jsonl").open("a") as corpus:
+        corpus.write('{"_id": "e", "text": "cut\n')
+    with (source / "run.trec").open("a") as run:
+        run.write("1 Q0 c\n")
+    assert prepare("on_broken_line=skip") == GOOD
+    assert "skipped: 2 lines that could not be read; all are in" in capfd.readouterr().out
+    summary = json.loads((tmp_path / "pairs" / "summary.json").read_text())
+    assert (summary["pairs"], summary["broken_lines"]) == (4, 2)
+    run_line, corpus_line = (tmp_path / "pairs" / "_prepare" / "broken_lines.txt").read_text().splitlines()
+    assert "run.trec, line 5: 3 fields" in run_line
+    assert "corpus.jsonl, line 5: " in corpus_line
+
+
 def test_an_empty_run_is_an_error(source: Path, prepare: Prepare, capfd: pytest.CaptureFixture[str]) -> None:
     (source / "run.trec").write_text("# nothing found\n")
     assert prepare() == SettingsError.exit_code
@@ -266,6 +282,7 @@ def test_a_data_set_of_ir_datasets_serves_as_all_three(tmp_path: Path) -> None:
         ("corpus_columns={doc_id: a, passage: a}", "corpus_columns: two columns are mapped to a; map each to its own"),
         ("corpus=[]", "corpus must be a path or a list of paths"),
         ("run_format=csv", "run_format"),
+        ("on_broken_line=ignore", "on_broken_line is 'ignore', but must be one of fail, skip"),
         ("shard_rows=3", "shard_rows: no such setting"),
     ],
 )

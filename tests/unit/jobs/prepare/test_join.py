@@ -78,6 +78,11 @@ def first_texts(found: list[Text]) -> dict[str, str | None]:
     return {text.key: text.text for text in reversed(found)}
 
 
+def first_passages(found: list[Text]) -> dict[str, str | None]:
+    """A title without text is a passage with an empty text."""
+    return {text.key: "" if text.text is None and text.extra is not None else text.text for text in reversed(found)}
+
+
 @settings(max_examples=20)  # each opens a database of its own
 @given(runs, st.integers(1, 3), text_lists, text_lists)
 def test_the_join_is_that_of_plain_python(
@@ -85,7 +90,7 @@ def test_the_join_is_that_of_plain_python(
 ) -> None:
     """Every candidate is a pair or a problem; pairs are sorted by query, places count from 1."""
     candidates = cut_by_hand(run, depth)
-    query_texts, passage_texts = first_texts(queries), first_texts(passages)
+    query_texts, passage_texts = first_texts(queries), first_passages(passages)
     whole = [c for c in candidates if query_texts.get(c[0]) is not None and passage_texts.get(c[1]) is not None]
     with open_join(0.25, None) as join:
         load(join, run, depth, queries, passages)
@@ -136,6 +141,17 @@ def test_what_is_wrong_is_listed_by_kind_and_identifier() -> None:
         ("missing_query", "2", None, 2),
     ]
     assert (pair["query"], pair["passage"], pair["first_stage_score"]) == ("one", "A", 3.0)
+
+
+def test_a_document_with_only_a_title_is_a_passage() -> None:
+    """Many of TREC-COVID's documents are. The reference judges `f"{title} {text}"`."""
+    run = [Line("1", "titled", 1, 2.0), Line("1", "bare", 2, 1.0)]
+    with open_join(0.25, None) as join:
+        load(join, run, None, [Text("1", "one")], [Text("titled", None, "Title"), Text("bare", None)])
+        [pair], told, found = rows(join), problems(join), join.count()
+    assert (pair["title"], pair["passage"]) == ("Title", "")
+    assert told == [("empty_passage", "1", "bare", 1)]
+    assert (found.pairs, found.candidates) == (1, 2)
 
 
 def test_candidates_below_the_depth_are_no_problem() -> None:

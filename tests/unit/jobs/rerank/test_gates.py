@@ -9,15 +9,13 @@ from hypothesis import strategies as st
 
 from rank1_batch.jobs.rerank.gates import (
     FAIL,
-    GATE_ADVICE,
     WARN,
     check_gates,
-    describe_gate,
     find_shares,
     list_failures,
 )
 from rank1_batch.output.counts import Counts, add_counts
-from rank1_batch.output.summary import Gate
+from rank1_batch.output.summary import GATE_ADVICE, Gate, describe_gate
 from rank1_batch.settings import GateLimits, GatesConfig, load_config
 
 NAMES = [field.name for field in fields(GateLimits)]

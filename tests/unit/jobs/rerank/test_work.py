@@ -1,5 +1,6 @@
 """What a run finds in its output before anything is spent, and what it claims."""
 
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -9,12 +10,15 @@ from rich.console import Console
 from rank1_batch.errors import RefusedError
 from rank1_batch.jobs.rerank.job import run_rerank
 from rank1_batch.jobs.rerank.work import claim_work, find_work
+from rank1_batch.judging.records import failed_judgment
 from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import RERANK
+from rank1_batch.output.kept import keep_rows
 from rank1_batch.output.lease import LEASE_PATH
 from rank1_batch.output.plan import read_plan
+from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.settings import RerankConfig, load_config
 from rank1_batch.storage.store import open_store, write_bytes
 from tests.support.scripted import judge_here
@@ -60,6 +64,14 @@ def test_an_output_with_judgments_belongs_to_its_settings(tmp_path: Path) -> Non
         claim_work(work, meant)
 
 
+def test_an_output_with_rows_of_a_unit_under_way_belongs_to_its_settings(tmp_path: Path) -> None:
+    typo, meant = settings(tmp_path, name="ronk1"), settings(tmp_path, name="rank1")
+    work = claim_work(find_work(typo), typo)
+    keep_rows(work.output, work.units[0].unit_id, 0, {0: failed_judgment("no text")})
+    with pytest.raises(RefusedError, match=r"model\.name"):
+        find_work(meant)
+
+
 @pytest.mark.parametrize(
     ("path", "data"),
     [
@@ -84,3 +96,37 @@ def test_a_ranking_that_is_gone_or_damaged_is_made_anew(tmp_path: Path, path: st
         file.write_bytes(data)
     assert not run_rerank(config, silent).nothing_to_do
     assert file.read_bytes() == before
+
+
+def test_the_pending_units_of_a_moved_input_are_read_where_they_are_now(tmp_path: Path) -> None:
+    here = settings(tmp_path)
+    here.input.unit_rows = 10
+    output = claim_work(find_work(here), here).output
+    first, second = read_plan(output)
+    commit_unit(output, first, tiny_pairs(first.pairs), Counts(rows=first.pairs))
+    (tmp_path / "moved" / "in").mkdir(parents=True)
+    (tmp_path / "pairs" / "pairs.parquet").rename(tmp_path / "moved" / "in" / "pairs.parquet")
+    os.utime(tmp_path / "moved" / "in" / "pairs.parquet", ns=(1, 1))
+    pq.write_table(tiny_pairs(5), tmp_path / "moved" / "more.parquet")
+    there = settings(tmp_path, "moved")
+    work = claim_work(find_work(there), there)
+    assert work.units[:2] == [first, second]
+    assert [unit.path for unit in work.pending] == ["in/pairs.parquet", "more.parquet"]
+    assert work.pending[0].unit_id == second.unit_id
+    rows, _ = UnitReader(open_store(work.input_url), {}, ()).read(work.pending[0])
+    assert len(rows) == second.pairs
+
+
+def test_bad_files_that_come_after_the_end_are_named(tmp_path: Path) -> None:
+    (tmp_path / "pairs").mkdir()
+    pq.write_table(tiny_pairs(20), tmp_path / "pairs" / "pairs.parquet")
+    places = (f"input.path={tmp_path / 'pairs'}", f"output.path={tmp_path / 'judged'}")
+    config = judge_here(*places, "input.on_bad_file=skip")
+    silent = Console(quiet=True)
+    assert run_rerank(config, silent).exit_code == 0
+    (tmp_path / "pairs" / "later.parquet").write_bytes(b"no Parquet")
+    outcome = run_rerank(config, silent)
+    assert outcome.exit_code == 3
+    assert "later.parquet" in outcome.summary.bad_files[0]
+    again = run_rerank(config, silent)
+    assert (again.exit_code, again.nothing_to_do) == (3, True)

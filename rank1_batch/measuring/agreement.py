@@ -1,16 +1,27 @@
 """Compares the model's labels with people's grades: precision, recall and Cohen's kappa. Pure."""
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from rank1_batch.jobs.evaluate.measures import Qrels
+from rank1_batch.measuring.measures import Qrels
+
+
+class Labelled(NamedTuple):
+    """A judged row: its pair, the model's label and its score. Both are None if the row failed."""
+
+    query_id: str
+    doc_id: str
+    label: bool | None
+    score: float | None
 
 
 class Agreement(NamedTuple):
     """How often the label and the relevance of a graded pair agree.
 
     The counts are numbers of pairs. A share is None if there are no pairs for it. `unjudged` pairs have
-    a label and no grade. `unlabelled` pairs have a grade and no label, because their row failed.
+    a label and no grade. `unlabelled` pairs have a grade and no label, because their row failed. One-sided
+    grades, all relevant or all not, can show no precision and no kappa: those would be the same for any labels.
     """
 
     both: int
@@ -21,9 +32,14 @@ class Agreement(NamedTuple):
     unlabelled: int
 
     @property
+    def one_sided(self) -> bool:
+        """Whether no pair is relevant, or none is not."""
+        return not (self.both + self.relevance_only and self.label_only + self.neither)
+
+    @property
     def precision(self) -> float | None:
-        """The share of relevant pairs among those labelled true."""
-        return _share(self.both, self.both + self.label_only)
+        """The share of relevant pairs among those labelled true. None with one-sided grades."""
+        return None if self.one_sided else _share(self.both, self.both + self.label_only)
 
     @property
     def recall(self) -> float | None:
@@ -34,7 +50,7 @@ class Agreement(NamedTuple):
     def kappa(self) -> float | None:
         """Cohen's kappa (1960): agreement beyond chance, given how often each side says true. 1 is full agreement."""
         pairs = self.both + self.label_only + self.relevance_only + self.neither
-        if not pairs:
+        if self.one_sided:
             return None
         labelled, relevant = self.both + self.label_only, self.both + self.relevance_only
         observed = (self.both + self.neither) / pairs
@@ -42,19 +58,25 @@ class Agreement(NamedTuple):
         return _share(observed - expected, 1 - expected)
 
 
-def count_agreement(labels: Iterable[tuple[str, str, bool | None]], qrels: Qrels, threshold: int) -> Agreement:
-    """The agreement over rows of (query_id, doc_id, label), for queries that have grades.
+def count_agreement(rows: Iterable[Labelled], qrels: Qrels, threshold: int) -> Agreement:
+    """The agreement over judged rows, for queries that have grades.
 
-    A grade of `threshold` or more is relevant. A repeated pair counts once, with its first label.
+    A grade of `threshold` or more is relevant. A pair that is there twice counts once, with its better
+    score, as in the ranking and in `jobs.export`.
     """
+    best: dict[tuple[str, str], Labelled] = {}
+    for row in rows:
+        pair = (row.query_id, row.doc_id)
+        if row.query_id in qrels and (pair not in best or _score(row) > _score(best[pair])):
+            best[pair] = row
     counts = dict.fromkeys(Agreement._fields, 0)
-    seen: set[tuple[str, str]] = set()
-    for query_id, doc_id, label in labels:
-        if query_id not in qrels or (query_id, doc_id) in seen:
-            continue
-        seen.add((query_id, doc_id))
-        counts[_cell(label, qrels[query_id].get(doc_id), threshold)] += 1
+    for (query_id, doc_id), row in best.items():
+        counts[_cell(row.label, qrels[query_id].get(doc_id), threshold)] += 1
     return Agreement(**counts)
+
+
+def _score(row: Labelled) -> float:
+    return -math.inf if row.score is None else row.score
 
 
 def _cell(label: bool | None, grade: int | None, threshold: int) -> str:

@@ -4,7 +4,7 @@ Knows nothing about files. An order holds the doc_ids of each query, best first.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ir_measures
@@ -41,7 +41,8 @@ def measure_order(order: Order, qrels: Qrels, measures: Sequence[Any]) -> Values
 
     ir-measures gets places instead of scores, because its libraries break ties in different ways.
     It gets numbers instead of ids, because some of its libraries write files that allow no blanks in
-    ids, or only numbers.
+    ids, or only numbers. It knows nothing of a query without candidates, so NumRel and NumQ come from the
+    grades, as with `trec_eval -c`.
     """
     run, grades = {}, {}
     queries = {str(number): query for number, query in enumerate(qrels)}
@@ -54,7 +55,21 @@ def measure_order(order: Order, qrels: Qrels, measures: Sequence[Any]) -> Values
     values: Values = {str(measure): {} for measure in measures}
     for metric in ir_measures.iter_calc(measures, grades, run):
         values[str(metric.measure)][queries[metric.query_id]] = float(metric.value)
+    for measure in measures:
+        if measure.NAME in COUNTED:
+            values[str(measure)] = {query: COUNTED[measure.NAME](measure, grades) for query, grades in qrels.items()}
     return values
+
+
+def _count_relevant(measure: Any, grades: Mapping[str, int]) -> float:
+    return float(sum(grade >= measure["rel"] for grade in grades.values()))
+
+
+COUNTED: Mapping[str, Callable[[Any, Mapping[str, int]], float]] = {
+    "NumRel": _count_relevant,
+    "NumQ": lambda _measure, _grades: 1.0,
+}
+"""Measures that depend on a query's grades alone."""
 
 
 def aggregate(measure: Any, values: Mapping[str, float]) -> float:
@@ -79,4 +94,13 @@ def _check_measure(name: str) -> str | None:
         # ir-measures shows a missing parameter as a bare object.
         reason = re.sub(r"=<object object at \w+>", " is not given", str(error))
         return f"measures: {name!r} is unknown to ir-measures ({reason}); examples: nDCG@10, AP, RR@10, AP(rel=2)"
-    return None if supported else f"measures: {name!r} cannot be computed by any installed package"
+    return None if supported else f"measures: {name!r} {_what_is_missing(measure)}"
+
+
+def _what_is_missing(measure: Any) -> str:
+    """What must be installed to compute a measure."""
+    able = [one for one in ir_measures.DefaultPipeline.providers if one.supports(measure)]
+    if not able:
+        return "cannot be computed by any package that ir-measures knows"
+    hints = [one.install_instructions() or f"install {one.NAME}" for one in able]
+    return f"needs {able[0].NAME}, which is not available here: {' or '.join(hints)}"

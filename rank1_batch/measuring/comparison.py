@@ -4,9 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rank1_batch.jobs.evaluate.measures import Values, aggregate
+from rank1_batch.measuring.measures import Values, aggregate
 
 LEAST_QUERIES = 2
+
+UNTESTED = ("Judged",)
+"""Measures without a p-value: how many of the first k have a grade says nothing about how good they are."""
 
 SAME = 1e-9
 """Smaller differences are rounding errors: both orders are equally good for the query."""
@@ -16,13 +19,16 @@ class Comparison(NamedTuple):
     """A measure of our order and, if there is one, of the first stage's order.
 
     `p_value` is from a two-sided paired t-test over queries. It is None if it cannot be computed: no
-    first stage, fewer than two queries, or the same difference for all queries.
+    first stage, fewer than two queries, or the same difference for all queries. It is also None for
+    Judged@k, which says how well an order is known, not how good it is. `p_holm` is corrected for the
+    number of measures that are tested.
     """
 
     value: float
     first_stage: float | None = None
     difference: float | None = None
     p_value: float | None = None
+    p_holm: float | None = None
     gained: int | None = None
     lost: int | None = None
 
@@ -32,7 +38,19 @@ def compare(measures: Sequence[Any], ours: Values, first: Values | None) -> dict
     names = [(measure, str(measure)) for measure in measures]
     if first is None:
         return {name: Comparison(aggregate(measure, ours[name])) for measure, name in names}
-    return {name: _compare_one(measure, ours[name], first[name]) for measure, name in names}
+    found = {name: _compare_one(measure, ours[name], first[name]) for measure, name in names}
+    corrected = correct_holm({name: one.p_value for name, one in found.items() if one.p_value is not None})
+    return {name: one._replace(p_holm=corrected.get(name)) for name, one in found.items()}
+
+
+def correct_holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Holm's correction (1979): p-values that stay valid when all of them are looked at."""
+    corrected: dict[str, float] = {}
+    largest = 0.0
+    for place, (name, p_value) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_value))
+        corrected[name] = largest
+    return corrected
 
 
 def subtract(ours: Mapping[str, float], first: Mapping[str, float]) -> dict[str, float]:
@@ -48,7 +66,7 @@ def _compare_one(measure: Any, ours: Mapping[str, float], first: Mapping[str, fl
         value=value,
         first_stage=before,
         difference=value - before,
-        p_value=_paired_t_test(differences),
+        p_value=None if measure.NAME in UNTESTED else _paired_t_test(differences),
         gained=sum(difference > 0 for difference in differences),
         lost=sum(difference < 0 for difference in differences),
     )

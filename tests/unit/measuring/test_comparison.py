@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from rank1_batch.jobs.evaluate.comparison import Comparison, compare, subtract
-from rank1_batch.jobs.evaluate.measures import parse_measures
+from rank1_batch.measuring.comparison import Comparison, compare, correct_holm, subtract
+from rank1_batch.measuring.measures import parse_measures
 
 AP = parse_measures(["AP"])
 values = st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10)), min_size=2, max_size=30)
@@ -46,6 +46,24 @@ def test_the_p_value_does_not_change_with_the_sides(pairs: list[tuple[int, int]]
 @pytest.mark.parametrize(("ours", "first"), [([0.5], [0.25]), ([0.5, 0.7], [0.5, 0.7]), ([0.1 + 0.2, 1.0], [0.3, 1.0])])
 def test_where_a_test_says_nothing_there_is_no_p_value(ours: list[float], first: list[float]) -> None:
     assert compare_ap(ours, first).p_value is None
+
+
+def test_holms_correction_is_that_of_the_textbook() -> None:
+    """R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") gives 0.03, 0.06, 0.06, 0.02; no value is over 1."""
+    corrected = correct_holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert corrected == pytest.approx({"a": 0.03, "b": 0.06, "c": 0.06, "d": 0.02})
+    assert correct_holm({"a": 0.6, "b": 0.7}) == {"a": 1.0, "b": 1.0}
+    assert correct_holm({}) == {}
+
+
+def test_judged_at_k_has_no_p_value_and_is_not_counted_as_a_test() -> None:
+    measures = parse_measures(["AP", "P@5", "Judged@10"])
+    ours, first = (
+        {str(measure): {f"q{n}": value * n for n in range(1, 6)} for measure in measures} for value in (1.0, 0.0)
+    )
+    found = compare(measures, ours, first)
+    assert (found["Judged@10"].p_value, found["Judged@10"].p_holm) == (None, None)
+    assert found["AP"].p_holm == pytest.approx(2 * 0.0132356, abs=1e-6)
 
 
 def test_differences_by_rounding_are_neither_gain_nor_loss() -> None:

@@ -3,16 +3,31 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.jobs.evaluate.agreement import Agreement, count_agreement
+from rank1_batch.measuring.agreement import Agreement, Labelled, count_agreement
 
 cells = st.integers(0, 50)
 GRADES = {"q": {"a": 2, "b": 0, "c": 1, "d": 0}, "r": {"a": 1}}
 
 
+def test_grades_of_one_side_show_recall_alone() -> None:
+    """With only relevant pairs any labels have a precision of 1 and a kappa of 0."""
+    relevant = Agreement(both=16, label_only=0, relevance_only=16, neither=0, unjudged=628, unlabelled=0)
+    assert (relevant.precision, relevant.recall, relevant.kappa) == (None, 0.5, None)
+    irrelevant = Agreement(both=0, label_only=3, relevance_only=0, neither=5, unjudged=0, unlabelled=0)
+    assert (irrelevant.precision, irrelevant.recall, irrelevant.kappa) == (None, None, None)
+
+
+def test_a_pair_that_is_there_twice_counts_with_its_better_score() -> None:
+    rows = [("q", "a", False, 0.2), ("q", "a", True, 0.9), ("q", "a", None, None), ("q", "a", False, 0.4)]
+    for found in (rows, rows[::-1]):
+        assert count_agreement([Labelled(*row) for row in found], {"q": {"a": 1}}, 1) == Agreement(1, 0, 0, 0, 0, 0)
+
+
 def test_pairs_are_counted_by_label_and_relevance() -> None:
     labels = [
-        ("q", "a", True), ("q", "b", True), ("q", "c", False), ("q", "d", False), ("q", "x", True),
-        ("r", "a", None), ("nobody graded", "a", True), ("q", "a", False),
+        Labelled("q", "a", True, 0.9), Labelled("q", "b", True, 0.8), Labelled("q", "c", False, 0.1),
+        Labelled("q", "d", False, 0.2), Labelled("q", "x", True, 0.7), Labelled("r", "a", None, None),
+        Labelled("nobody graded", "a", True, 0.9),
     ]  # fmt: skip
     assert count_agreement(labels, GRADES, threshold=1) == Agreement(1, 1, 1, 1, unjudged=1, unlabelled=1)
     assert count_agreement(labels, GRADES, threshold=2) == Agreement(1, 1, 0, 2, unjudged=1, unlabelled=1)

@@ -1,0 +1,131 @@
+"""Starts replicas on nodes that can run them: what a replica's process does, and what the driver does.
+
+Ray Data replaces an actor whose constructor raises, and gives it no task before. An actor that has worked is different:
+Ray pins its tasks to it, so it must exit and be started again instead.
+"""
+
+import contextlib
+import functools
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, TypeVar
+
+import ray
+from ray.exceptions import RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from rank1_batch.cluster.nodes import find_fitting_nodes
+from rank1_batch.cluster.starts import Choice, Order, Place, Starts
+from rank1_batch.errors import GoldenError, Rank1BatchError, ReplicaError, SettingsError, StorageError
+from rank1_batch.settings import EngineConfig
+
+logger = logging.getLogger(__name__)
+
+SEEN_S = 5.0
+
+NODE_LABEL = "ray.io/node-id"
+"""A label that Ray gives to every node."""
+
+T = TypeVar("T")
+
+
+def start_replica(starts: Any, build: Callable[[], T]) -> T | Rank1BatchError:
+    """What `build` returns, or the error by which the job has to end. Called in the constructor of an actor.
+
+    Where only this replica could not start, it does not return: it raises, or exits if Ray has to start it again.
+    """
+    context = ray.get_runtime_context()
+    me = context.get_actor_id(), Place(context.get_node_id(), ray.util.get_node_ip_address())
+    order: Order = ray.get(starts.begin.remote(*me))
+    if order.start:
+        threading.Thread(target=_stay_seen, args=(starts, me[0]), name="seen", daemon=True).start()
+        time.sleep(order.wait_s)
+        built = _try(build)
+        if not isinstance(built, Rank1BatchError):
+            ray.get(starts.succeed.remote(*me))
+            return built
+        order = ray.get(starts.fail.remote(*me, built))
+    return order.error or _leave(order)
+
+
+def find_reason(error: Exception) -> Rank1BatchError:
+    """Why a replica could not start, as an error that may end the job."""
+    if isinstance(error, SettingsError | GoldenError | StorageError | ReplicaError):
+        return error
+    return ReplicaError(str(error) if isinstance(error, Rank1BatchError) else f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def follow_starts(engine: EngineConfig, tell: Callable[[str], None]) -> Iterator[Any]:
+    """The record of all starts, as an actor on the driver's node. Each failed start is told when it happens."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
+    starts: Any = ray.remote(Starts).options(**options).remote(functools.partial(_find_node_ids, engine))
+    teller = threading.Thread(target=_tell_news, args=(starts, tell), name="starts", daemon=True)
+    teller.start()
+    try:
+        yield starts
+    finally:
+        ray.kill(starts)  # its callers learn of it: the teller ends
+        teller.join()
+
+
+def choose_nodes(starts: Any) -> dict[str, Any]:
+    """Ray's options for the next replica. Raises the error by which the job ends, if no replica can start."""
+    choice: Choice = ray.get(starts.choose.remote())
+    if choice.end:
+        raise choice.end
+    return build_options(choice)
+
+
+def build_options(choice: Choice) -> dict[str, Any]:
+    """Ray's options for an actor that goes to an avoided node only if there is no room elsewhere.
+
+    It never goes to a withdrawn node.
+    """
+    if not choice.avoided:
+        return {}
+    fallback = {"label_selector": _exclude(choice.withdrawn)}
+    return {"label_selector": _exclude(choice.avoided), "fallback_strategy": [fallback]}
+
+
+def _exclude(node_ids: list[str]) -> dict[str, str]:
+    return {NODE_LABEL: f"!in({','.join(node_ids or ['none'])})"}
+
+
+def _try(build: Callable[[], T]) -> T | Rank1BatchError:
+    try:
+        return build()
+    except Exception as error:  # whatever it is: the driver must hear of it, or the start fails in silence
+        logger.exception("this replica could not start")
+        return find_reason(error)
+
+
+def _leave(order: Order) -> NoReturn:
+    """End this process. Not by `exit_actor()`, after which Ray does not start an actor again."""
+    time.sleep(order.wait_s)
+    if order.restart:
+        logging.shutdown()
+        os._exit(1)
+    raise ReplicaError("this replica could not start, and another one takes its place")
+
+
+def _stay_seen(starts: Any, replica: str) -> None:
+    while True:
+        starts.see.remote(replica)
+        time.sleep(SEEN_S)
+
+
+def _tell_news(starts: Any, tell: Callable[[str], None]) -> None:
+    with contextlib.suppress(RayError):
+        while True:
+            for line in ray.get(starts.news.remote()):
+                tell(line)
+
+
+def _find_node_ids(engine: EngineConfig) -> set[str]:
+    return {node["NodeID"] for node in find_fitting_nodes(engine, ray.nodes())}

@@ -1,0 +1,116 @@
+"""Looks at a job while it runs: prints a line every so often, says which replicas died, and ends a standstill."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from rank1_batch.cli.command import tell
+from rank1_batch.errors import Rank1BatchError, ReplicaError
+from rank1_batch.jobs.rerank.progress import JobProgress
+from rank1_batch.jobs.rerank.stopping import interrupt
+from rank1_batch.output.deaths import Attempt, Death, list_deaths, read_attempts, read_deaths
+from rank1_batch.settings import RerankConfig, find_stall_s
+from rank1_batch.storage.store import Store
+
+JOB_STALLS = 3
+"""Times `run.stall_s` without a row after which a job ends. A replica that hangs may take one, and starts again."""
+
+LOOKS = 20
+"""Looks at a job within `run.stall_s`, or more."""
+
+LONGEST_LOOK_S = 300.0
+"""Seconds that count between two looks: one may wait for a store, but a process that was paused gets its time."""
+
+
+class Watch:
+    """Watches one run. `has_room` says whether there is a node that could hold a replica.
+
+    `standstill` says how the job stands still, once it does.
+    """
+
+    def __init__(
+        self, output: Store, run_id: str, config: RerankConfig, progress: JobProgress, console: Console,
+        has_room: Callable[[], bool],
+    ) -> None:  # fmt: skip
+        self._output, self._run_id, self._console, self._has_room = output, run_id, console, has_room
+        self._progress, self._cluster = progress, config.cluster
+        self._stall_s, self._every_s = find_stall_s(config), config.run.log_every_s
+        self._known = list_deaths(output)
+        self._attempts: list[Attempt] = []
+        self._still_s, self._since = 0.0, time.time()
+        self.standstill: str | None = None
+
+    @contextmanager
+    def keep(self) -> Iterator[None]:
+        """Look every so often while the block runs. Raises ReplicaError out of the block if the job stands still."""
+        ended = threading.Event()
+        thread = threading.Thread(target=self._run, args=(ended,), name="watch", daemon=True)
+        thread.start()
+        try:
+            yield
+        except KeyboardInterrupt:
+            if self.standstill is None:
+                raise
+            raise ReplicaError(self.standstill) from None
+        finally:
+            ended.set()
+            thread.join(LOOKS)  # it may be waiting for a store
+
+    def _run(self, ended: threading.Event) -> None:
+        seen, looked, said = self._progress.units, time.monotonic(), time.monotonic()
+        while self.standstill is None and not ended.wait(min(self._every_s, self._stall_s / LOOKS)):
+            with contextlib.suppress(Rank1BatchError):  # the job itself meets the trouble of a store
+                self._tell_deaths()
+                self.look(min(time.monotonic() - looked, LONGEST_LOOK_S), units=self._progress.units - seen)
+            seen, looked = self._progress.units, time.monotonic()
+            if not ended.is_set() and looked - said >= self._every_s:
+                said = looked
+                self._progress.say(self._describe() if self._still_s else "")
+        if self.standstill:
+            interrupt()
+
+    def _tell_deaths(self) -> None:
+        for name, death in read_deaths(self._output, self._known).items():
+            self._known.add(name)
+            tell(self._console, describe_death(death))
+
+    def look(self, seconds: float, units: int) -> None:
+        """Find out what came in the last seconds: these units, other finished rows, or a replica that is new."""
+        before = self._attempts
+        if not units:
+            self._attempts = read_attempts(self._output, self._run_id)
+            self._progress.begun |= bool(self._attempts)
+        if units or len(self._attempts) > len(before) or _count_finished(self._attempts) != _count_finished(before):
+            self._still_s, self._since = 0.0, time.time()
+            return
+        self._still_s += seconds
+        if self._still_s >= JOB_STALLS * self._stall_s + self._find_extra_s():
+            self.standstill = f"{self._describe()}. All committed units are kept. Run the same command again."
+
+    def _find_extra_s(self) -> float:
+        """Where no replica can be at work, the seconds that a node may take to come."""
+        return 0.0 if self._attempts and self._has_room() else self._cluster.wait_s
+
+    def _describe(self) -> str:
+        """What is waited for, and since when."""
+        since = time.strftime("%H:%M:%S", time.localtime(self._since))
+        wanted = self._cluster.max_replicas or self._cluster.replicas
+        units = sum(len(attempt.rows) for attempt in self._attempts)
+        replicas = f"{len(self._attempts)} of {wanted} replicas have begun to judge, {units} units are under way"
+        return f"no row judged for {self._still_s:.0f} s (since {since}): {replicas}"
+
+
+def describe_death(death: Death) -> str:
+    """What happened, in a sentence, and what comes of it."""
+    rows, units = death.count_rows(), len(death.rows)
+    in_flight = f"{rows} rows of {units} units were in flight and are judged again" if rows else "no row was in flight"
+    return f"replica {death.replica} died: {death.reason}; {in_flight}"
+
+
+def _count_finished(attempts: list[Attempt]) -> dict[str, int]:
+    """The rows that were finished, by the life of the replica that did it."""
+    return {attempt.life: attempt.finished for attempt in attempts if attempt.finished}

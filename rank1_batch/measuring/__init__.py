@@ -1,0 +1,1 @@
+"""How good an order and its labels are by people's grades: measures, comparisons, agreement, calibration."""

@@ -1,0 +1,64 @@
+"""_rank1/kept/: finished rows of units that are not committed yet.
+
+A unit that is begun again takes them up, so that a replica that stops or dies loses little. They are no second truth:
+only the commit of the unit counts.
+"""
+
+import logging
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from rank1_batch.errors import BadFileError
+from rank1_batch.judging.records import Judgment
+from rank1_batch.output.judgments import JUDGMENT_TYPES, parse_judgments
+from rank1_batch.output.layout import KEPT_FOLDER
+from rank1_batch.storage.parquet import open_parquet, read_footers, read_or_blame, to_parquet
+from rank1_batch.storage.store import Store, delete_file, list_files, stat_file, write_bytes
+
+logger = logging.getLogger(__name__)
+
+PLACE = "place"
+"""The column with the number of a row among those that are judged of its unit."""
+
+
+def keep_rows(store: Store, unit_id: str, generation: int, judgments: Mapping[int, Judgment]) -> None:
+    """Put the finished rows of a unit, by place, in place of fewer."""
+    columns = {PLACE: pa.array(judgments, pa.int64())}
+    for number, (name, kind) in enumerate(JUDGMENT_TYPES.items()):
+        columns[name] = pa.array([judgment[number] for judgment in judgments.values()], kind)
+    write_bytes(store, _path(unit_id, generation), to_parquet(pa.table(columns)))
+
+
+def read_kept(store: Store, unit_id: str, generation: int) -> dict[int, Judgment]:
+    """The finished rows of a unit by place; none where there are none, or where their file is damaged."""
+    path = _path(unit_id, generation)
+    if stat_file(store, path) is None:
+        return {}
+    try:
+        table = read_or_blame(store, path, lambda: open_parquet(store, path).read())
+    except BadFileError as error:
+        logger.warning("rows are judged again, because the file that kept them is damaged: %s", error)
+        return {}
+    return dict(zip(table[PLACE].to_pylist(), parse_judgments(table), strict=True))
+
+
+def drop_kept(store: Store, unit_id: str, generation: int) -> None:
+    """Remove the finished rows of a unit, which is committed now."""
+    delete_file(store, _path(unit_id, generation))
+
+
+def count_kept(store: Store) -> int:
+    """How many finished rows are kept, of all units."""
+    footers = read_footers(store, list_files(store, KEPT_FOLDER))
+    return sum(footer.num_rows for footer in footers if not isinstance(footer, BadFileError))
+
+
+def clear_kept(store: Store) -> None:
+    """Remove what is left of a job that is finished: a replica may have died between a commit and its end."""
+    for file in list_files(store, KEPT_FOLDER):
+        delete_file(store, file.path)
+
+
+def _path(unit_id: str, generation: int) -> str:
+    return f"{KEPT_FOLDER}/{unit_id}-{generation}.parquet"
