@@ -67,6 +67,7 @@ def read_summary(output: Path) -> dict[str, Any]:
     return dict(json.loads((output / "summary.json").read_text()))
 
 
+@pytest.mark.timeout(600)  # two starts of Ray on two nodes, on a machine that may be busy
 def test_a_job_over_two_nodes_commits_at_a_notice_is_requeued_and_judges_every_row_once(
     slurm: Slurm, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_job_over_two_nodes_commits_at_a_notice_is_requeued_and_judges_every_r
     assert sorted(name.partition("@")[2] for name in summary["this_run"]["replicas"]) == ["node1", "node2"]
 
 
+@pytest.mark.timeout(600)  # three jobs on a machine that may be busy
 def test_an_array_judges_each_part_into_an_output_of_its_own_and_requeues_the_task_that_got_a_notice(
     slurm: Slurm, tmp_path: Path
 ) -> None:
