@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from rank1_batch.columns import UNIT_ID
 from rank1_batch.errors import BadFileError, StorageError, list_some
-from rank1_batch.output.counted import Counted, read_counted, write_counted
 from rank1_batch.output.counts import Counts, add_counts, parse_counts, read_counts
 from rank1_batch.output.layout import COUNTS_KEY, GENERATION_KEY, JUDGMENTS_FOLDER, VERSIONS_KEY, judgments_path
+from rank1_batch.output.notes.counted import Counted, read_counted, write_counted
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_footers, to_parquet
 from rank1_batch.storage.store import FileInfo, Store, create_bytes, list_files, replace_bytes, stat_file

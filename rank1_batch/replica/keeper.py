@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from rank1_batch.errors import Rank1BatchError
 from rank1_batch.judging.records import BadRow, Judgment, Pair
-from rank1_batch.output.kept import drop_kept, keep_rows, read_kept
+from rank1_batch.output.notes.kept import drop_kept, keep_rows, read_kept
 from rank1_batch.storage.store import Store
 
 KEEP_EVERY_S = 5.0

@@ -12,8 +12,8 @@ import pytest
 
 from rank1_batch.output.commits import committed_units
 from rank1_batch.output.deaths import read_attempts, read_deaths
-from rank1_batch.output.kept import count_kept
 from rank1_batch.output.lease import read_lease
+from rank1_batch.output.notes.kept import count_kept
 from rank1_batch.storage.store import Store, open_store
 from tests.support.nodes import BUCKET, HOME, LIMIT_S, NETWORK, Cluster, Node, run_cluster
 from tests.support.paths import ROOT

@@ -6,8 +6,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from rank1_batch.output.kept import count_kept
 from rank1_batch.output.layout import KEPT_FOLDER
+from rank1_batch.output.notes.kept import count_kept
 from rank1_batch.storage.store import open_store
 from tests.support.seaweed import wait_for
 from tests.support.tiny_model import tiny_pairs

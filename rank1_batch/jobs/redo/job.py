@@ -36,9 +36,9 @@ from rank1_batch.output.generations import (
     write_generations,
 )
 from rank1_batch.output.judgments import read_judgments
-from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import GENERATIONS_PATH, SUCCESS_PATH, judgments_path
 from rank1_batch.output.lease import HeldLease
+from rank1_batch.output.notes.last_run import record_run
 from rank1_batch.output.plan import read_first_stages, read_inputs, read_plan
 from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input

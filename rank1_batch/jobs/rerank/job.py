@@ -35,10 +35,10 @@ from rank1_batch.output.counts import Counts
 from rank1_batch.output.deaths import clear_attempts
 from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
-from rank1_batch.output.kept import clear_kept
-from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.output.lease import HeldLease, clear_lease, hold_lease
+from rank1_batch.output.notes.kept import clear_kept
+from rank1_batch.output.notes.last_run import record_run
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
 from rank1_batch.output.success import build_success
 from rank1_batch.output.summary import Summary, summary_to_json

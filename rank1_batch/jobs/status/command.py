@@ -14,7 +14,7 @@ from rank1_batch.cli.console import print_lines
 from rank1_batch.errors import list_some
 from rank1_batch.jobs.status.job import Status, read_status
 from rank1_batch.jobs.status.settings import JOB, StatusConfig
-from rank1_batch.output.last_run import LastRun
+from rank1_batch.output.notes.last_run import LastRun
 
 
 def main(argv: Sequence[str]) -> int:

@@ -8,10 +8,10 @@ from rank1_batch.errors import SettingsError
 from rank1_batch.output.commits import check_committed
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.deaths import read_attempts, read_deaths
-from rank1_batch.output.kept import count_kept
-from rank1_batch.output.last_run import LastRun, read_last_run
 from rank1_batch.output.layout import JUDGMENTS_FOLDER, judgments_path
 from rank1_batch.output.lease import Lease, read_lease
+from rank1_batch.output.notes.kept import count_kept
+from rank1_batch.output.notes.last_run import LastRun, read_last_run
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.success import is_finished
 from rank1_batch.pairs.units import Unit

@@ -17,8 +17,8 @@ from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import Death, read_attempts, read_deaths, record_death
 from rank1_batch.output.generations import Changes, Redo, read_changes
 from rank1_batch.output.judgments import parse_judgments, read_judgments
-from rank1_batch.output.kept import count_kept, read_kept
 from rank1_batch.output.lease import HeldLease, hold_lease
+from rank1_batch.output.notes.kept import count_kept, read_kept
 from rank1_batch.pairs.inputs import open_input
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader

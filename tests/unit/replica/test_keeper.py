@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from rank1_batch.judging.records import BadRow, Judgment, Pair, failed_judgment
-from rank1_batch.output.kept import count_kept, keep_rows, read_kept
+from rank1_batch.output.notes.kept import count_kept, keep_rows, read_kept
 from rank1_batch.replica.keeper import Keeper
 from rank1_batch.storage.store import Store, open_store
 from tests.support.seaweed import wait_for

@@ -15,8 +15,8 @@ from rank1_batch.output.claims import read_claim
 from rank1_batch.output.commits import commit_unit
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import RERANK
-from rank1_batch.output.kept import keep_rows
 from rank1_batch.output.lease import LEASE_PATH
+from rank1_batch.output.notes.kept import keep_rows
 from rank1_batch.output.plan import read_plan
 from rank1_batch.pairs.reader import UnitReader
 from rank1_batch.settings import RerankConfig, load_config

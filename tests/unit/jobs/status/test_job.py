@@ -15,10 +15,10 @@ from rank1_batch.judging.records import failed_judgment
 from rank1_batch.output.commits import commit_unit, record_counted
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.deaths import Attempt, Death, record_death, write_attempt
-from rank1_batch.output.kept import keep_rows
-from rank1_batch.output.last_run import record_run
 from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH, judgments_path
 from rank1_batch.output.lease import hold_lease
+from rank1_batch.output.notes.kept import keep_rows
+from rank1_batch.output.notes.last_run import record_run
 from rank1_batch.output.plan import write_plan
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.store import FileInfo, Store, delete_file, open_store, read_bytes, write_bytes

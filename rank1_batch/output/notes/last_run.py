@@ -11,7 +11,7 @@ from rank1_batch.output.layout import LAST_RUN_PATH
 from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.store import Store
 
-INTERRUPTED, FAILED = 130, 1
+_INTERRUPTED, _FAILED = 130, 1
 
 
 @dataclass
@@ -57,8 +57,8 @@ def _describe(error: BaseException) -> tuple[int, str]:
     if isinstance(error, Rank1BatchError):
         return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED, "interrupted"
-    return FAILED, f"{type(error).__name__}: {error}"
+        return _INTERRUPTED, "interrupted"
+    return _FAILED, f"{type(error).__name__}: {error}"
 
 
 def _record_end(store: Store, run: LastRun) -> None:

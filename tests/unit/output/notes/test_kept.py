@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from rank1_batch.judging.records import Finish, Judgment, failed_judgment
-from rank1_batch.output.kept import clear_kept, count_kept, drop_kept, keep_rows, read_kept
 from rank1_batch.output.layout import KEPT_FOLDER
+from rank1_batch.output.notes.kept import clear_kept, count_kept, drop_kept, keep_rows, read_kept
 from rank1_batch.storage.store import open_store
 
 JUDGED = Judgment(0.25, -1.5, -0.5, False, Finish.CLOSED, "a trace", 10, 3, True, None, (-1.5, -0.5))

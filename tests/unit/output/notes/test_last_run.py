@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from rank1_batch.errors import ErrorRateError, StorageError
-from rank1_batch.output.last_run import LastRun, read_last_run, record_run
 from rank1_batch.output.layout import LAST_RUN_PATH
+from rank1_batch.output.notes.last_run import LastRun, read_last_run, record_run
 from rank1_batch.storage.store import Store, open_store, write_bytes
 
 

@@ -18,13 +18,13 @@ from rank1_batch.storage.store import Store, delete_file, list_files, stat_file,
 
 logger = logging.getLogger(__name__)
 
-PLACE = "place"
+_PLACE = "place"
 """The column with the number of a row among those that are judged of its unit."""
 
 
 def keep_rows(store: Store, unit_id: str, generation: int, judgments: Mapping[int, Judgment]) -> None:
     """Put the finished rows of a unit, by place, in place of fewer."""
-    columns = {PLACE: pa.array(judgments, pa.int64())}
+    columns = {_PLACE: pa.array(judgments, pa.int64())}
     for number, (name, kind) in enumerate(JUDGMENT_TYPES.items()):
         columns[name] = pa.array([judgment[number] for judgment in judgments.values()], kind)
     write_bytes(store, _path(unit_id, generation), to_parquet(pa.table(columns)))
@@ -40,7 +40,7 @@ def read_kept(store: Store, unit_id: str, generation: int) -> dict[int, Judgment
     except BadFileError as error:
         logger.warning("rows are judged again, because the file that kept them is damaged: %s", error)
         return {}
-    return dict(zip(table[PLACE].to_pylist(), parse_judgments(table), strict=True))
+    return dict(zip(table[_PLACE].to_pylist(), parse_judgments(table), strict=True))
 
 
 def drop_kept(store: Store, unit_id: str, generation: int) -> None:
@@ -50,7 +50,8 @@ def drop_kept(store: Store, unit_id: str, generation: int) -> None:
 
 def count_kept(store: Store) -> int:
     """How many finished rows are kept, of all units."""
-    footers = read_footers(store, list_files(store, KEPT_FOLDER))
+    files = [file for file in list_files(store, KEPT_FOLDER) if file.path.endswith(".parquet")]  # or being written
+    footers = read_footers(store, files)
     return sum(footer.num_rows for footer in footers if not isinstance(footer, BadFileError))
 
 
