@@ -23,7 +23,7 @@ QUERY, DOCUMENT = "1", "1-11"
 
 WIDTH, HEIGHT, FACTOR = 1240, 760, 1.5
 
-COLOURS = 128
+COLOURS = 256
 """A palette keeps each picture under 300 kB."""
 
 

@@ -56,9 +56,14 @@ def build_judge() -> type:
 
                 spec = cloudpickle.loads(packed)
             except Exception as error:  # an import may fail in any way
-                here, problem = ray.get_runtime_context(), f"{type(error).__name__}: {error}"
-                me = here.get_actor_id(), here.get_node_id(), ray.util.get_node_ip_address()
-                ray.get(starts.refuse.remote(*me, problem))
+                here = ray.get_runtime_context()
+                said = {  # by keywords: Ray does not know the positions of a class that it cannot import (2.60)
+                    "replica": here.get_actor_id(),
+                    "node_id": here.get_node_id(),
+                    "address": ray.util.get_node_ip_address(),
+                    "problem": f"{type(error).__name__}: {error}",
+                }
+                ray.get(starts.refuse.remote(**said))
                 raise
             self._actor = JudgeActor(spec, starts)
 

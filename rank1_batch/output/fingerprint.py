@@ -5,6 +5,7 @@ Knows nothing about Ray, and of engines only which checkpoint they load.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -175,8 +176,8 @@ def claim_output(store: Store, fingerprint: Claim) -> None:
     write_claim(store, RERANK, fingerprint)
 
 
-def reclaim_output(store: Store, fingerprint: Claim) -> None:
+def reclaim_output(store: Store, fingerprint: Claim, seen: Mapping[str, str]) -> None:
     """Write what affects the scores in place of what an abandoned job wrote. For the holder of the lease."""
     if committed_units(store):
         check_output(store, fingerprint, fresh=False)
-    write_document(store, JOB_PATH, fingerprint)
+    write_document(store, JOB_PATH, fingerprint, seen)

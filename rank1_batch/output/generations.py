@@ -3,16 +3,21 @@
 Predicates are SQL, and DuckDB reads them. Knows nothing about Ray or engines.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
-from rank1_batch.errors import RefusedError, SettingsError
-from rank1_batch.output.layout import GENERATIONS_PATH
+from rank1_batch.errors import BadFileError, RefusedError, SettingsError
+from rank1_batch.judging.records import Finish, Judgment
+from rank1_batch.output.commits import read_generation
+from rank1_batch.output.layout import CHANGES_KEY, GENERATIONS_PATH, JUDGMENTS_FOLDER, judgments_path
+from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.documents import read_document, write_document
-from rank1_batch.storage.store import Store
+from rank1_batch.storage.parquet import read_footers
+from rank1_batch.storage.store import Store, list_files
 
 PLACE = "rank1_batch_place"
 """A column of our own while rows are selected."""
@@ -23,6 +28,44 @@ class Redo(NamedTuple):
 
     generation: int
     where: str
+
+
+class Changes(NamedTuple):
+    """What a redo changed in rows that it judged again: how many there are, are complete now, and have another label.
+
+    `trace_tokens` are new ones: reasoning that was continued keeps the tokens that it had.
+    """
+
+    rows: int = 0
+    completed: int = 0
+    verdicts: int = 0
+    trace_tokens: int = 0
+
+
+def count_changes(before: Sequence[Judgment], after: Sequence[Judgment], places: Sequence[int]) -> Changes:
+    """What changed in a unit whose rows at these places were judged again."""
+    pairs = [(before[place], after[place]) for place in places]
+    continued = [new.trace_tokens - (old.trace_tokens if old.finish is Finish.CLOSED else 0) for old, new in pairs]
+    return Changes(
+        rows=len(pairs),
+        completed=sum(old.finish is not Finish.COMPLETE and new.finish is Finish.COMPLETE for old, new in pairs),
+        verdicts=sum(old.label is not new.label for old, new in pairs),
+        trace_tokens=sum(max(0, tokens) for tokens in continued),
+    )
+
+
+def read_changes(output: Store, units: Sequence[Unit], generation: int) -> Changes:
+    """What a redo changed in all units together, from the footers of their files. It may have taken several runs."""
+    wanted = {judgments_path(unit.unit_id) for unit in units}
+    files = [file for file in list_files(output, JUDGMENTS_FOLDER) if file.path in wanted]
+    found = [
+        Changes(*json.loads(footer.metadata[CHANGES_KEY]))
+        for footer in read_footers(output, files)
+        if not isinstance(footer, BadFileError)
+        and CHANGES_KEY in footer.metadata
+        and read_generation(footer.metadata) == generation
+    ]
+    return Changes(*(sum(numbers) for numbers in zip(*found, strict=True))) if found else Changes()
 
 
 def list_columns(where: str, schema: pa.Schema) -> list[str]:
@@ -74,6 +117,8 @@ def check_redo_finished(output: Store) -> None:
         )
 
 
-def write_generations(output: Store, generations: Sequence[dict[str, Any]]) -> None:
-    """Put the whole list, in place of a shorter one."""
-    write_document(output, GENERATIONS_PATH, generations)
+def write_generations(
+    output: Store, generations: Sequence[dict[str, Any]], seen: Mapping[str, str] | None = None
+) -> None:
+    """Put the whole list, in place of a shorter one; where `seen` is given, only of the one that was seen there."""
+    write_document(output, GENERATIONS_PATH, generations, seen)

@@ -22,8 +22,8 @@ COUNTS_KEY, PROMPT_KEY, GENERATION_KEY = b"rank1_batch", b"rank1_batch.prompt", 
 READER_KEY = b"rank1_batch.reader"
 """Key of the Parquet metadata with the id of the reader and its answers, in the order of `answer_logprobs`."""
 
-VERSIONS_KEY = b"rank1_batch.versions"
-"""The key under which a unit's file names the versions of the packages that judged it."""
+VERSIONS_KEY, CHANGES_KEY = b"rank1_batch.versions", b"rank1_batch.changes"
+"""Keys of the Parquet metadata: the versions of the packages that judged a unit, and what a redo changed in it."""
 
 
 def judgments_path(unit_id: str) -> str:

@@ -217,6 +217,14 @@ def _read_other(store: Store, *, takeover: bool) -> Lease | None:
         raise BadFileError(f"{error}. {hint}") from error
 
 
+def clear_lease(store: Store) -> None:
+    """Delete the lease of a process of this machine that was killed right before it could give it back."""
+    with contextlib.suppress(BadFileError):
+        found = read_lease(store)
+        if found is not None and _is_gone(found):
+            delete_file(store, LEASE_PATH)
+
+
 def _new_lease() -> Lease:
     now = time.time()
     return Lease(uuid.uuid4().hex, socket.gethostname(), _user(), os.getpid(), _place(), now, now)

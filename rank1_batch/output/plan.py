@@ -1,6 +1,6 @@
 """_rank1/units.parquet, inputs.json and first_stages.json: the plan, its files by content, and where they came from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -50,9 +50,9 @@ def read_first_stages(store: Store) -> list[Any]:
     return read_document(store, FIRST_STAGES_PATH, list[Any]) or []
 
 
-def write_first_stages(store: Store, first_stages: Sequence[Any]) -> None:
-    """Put them all, in place of fewer."""
-    write_document(store, FIRST_STAGES_PATH, first_stages)
+def write_first_stages(store: Store, first_stages: Sequence[Any], seen: Mapping[str, str] | None = None) -> None:
+    """Put them all, in place of fewer; where `seen` is given, only of those that were seen there."""
+    write_document(store, FIRST_STAGES_PATH, first_stages, seen)
 
 
 def read_inputs(store: Store) -> dict[str, KnownFile]:
@@ -64,6 +64,6 @@ def read_inputs(store: Store) -> dict[str, KnownFile]:
         raise BadFileError(f"{store.url}/{INPUTS_PATH} is damaged: {error}") from error
 
 
-def write_inputs(store: Store, files: dict[str, KnownFile]) -> None:
-    """Put them all, in place of fewer."""
-    write_document(store, INPUTS_PATH, files)
+def write_inputs(store: Store, files: dict[str, KnownFile], seen: Mapping[str, str] | None = None) -> None:
+    """Put them all, in place of fewer; where `seen` is given, only of those that were seen there."""
+    write_document(store, INPUTS_PATH, files, seen)

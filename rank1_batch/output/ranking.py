@@ -6,7 +6,6 @@ in memory: on this machine's disk, or by all nodes of a cluster (`cluster/rank.p
 
 import gzip
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +22,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.buckets import deal_rows, read_bucket
 from rank1_batch.storage.documents import read_document
 from rank1_batch.storage.parquet import read_footers, read_tables, to_parquet
+from rank1_batch.storage.scratch import scratch_folder
 from rank1_batch.storage.store import Store, delete_file, list_files, put_over, stat_file, write_file
 
 RANKING_FOLDER, RUN_PATH = "ranking", "run.trec.gz"
@@ -43,7 +43,7 @@ NO_RUN_ID = r"^$|[\s\v\p{Z}\x00\x1c-\x1f\x{85}]"
 NO_RUN_QUERY_ID = r"^[#\x{feff}]"
 """Beginnings of a query_id that make its line a comment, or are lost as a byte order mark."""
 
-EXAMPLES = 3
+EXAMPLE_ROWS = 3
 
 RANKED_COLUMNS = [name for name in RANKING_SCHEMA.names if name != RANK]
 
@@ -84,8 +84,8 @@ class Ranked(NamedTuple):
 
 def rank_here(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
     """Rank on this machine: its disk holds the rows, and its memory a bucket of them."""
-    with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
-        places = deal_rows(read_tables(store, paths, RANKED_COLUMNS), QUERY_ID, Path(folder), buckets)
+    with scratch_folder() as folder:
+        places = deal_rows(read_tables(store, paths, RANKED_COLUMNS), QUERY_ID, folder, buckets)
         for bucket, place in enumerate(places):
             rows = read_bucket(place)
             if rows is not None:
@@ -122,18 +122,18 @@ def rank_units(
     queries = rows = not_in_run = 0
     examples: list[str] = []
     seen = see_ranking(store) if seen is None else seen
-    with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
+    with scratch_folder() as folder:
         members: dict[int, Path] = {}
         for ranked in rank_buckets(store, [judgments_path(unit.unit_id) for unit in units], buckets, seen):
-            members[ranked.bucket] = Path(folder) / str(ranked.bucket)
+            members[ranked.bucket] = folder / str(ranked.bucket)
             members[ranked.bucket].write_bytes(ranked.run)
             queries += ranked.queries
             rows += ranked.rows
             not_in_run += ranked.not_in_run
             examples += ranked.examples
-        _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], Path(folder)), seen)
-    _delete_others(store, members)
-    return Ranked(queries, rows, total - rows, not_in_run, tuple(sorted(examples)[:EXAMPLES]))
+        _put_run(store, _join_files([members[bucket] for bucket in sorted(members)], folder), seen)
+    _delete_others(store, members, seen)
+    return Ranked(queries, rows, total - rows, not_in_run, tuple(sorted(examples)[:EXAMPLE_ROWS]))
 
 
 def is_ranked(store: Store, rows: int) -> bool:
@@ -181,7 +181,7 @@ def _split_by_ids(ranked: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 def _show_ids(rows: pa.Table) -> list[str]:
     """The ids of the first rows, for people."""
-    first = rows.slice(0, EXAMPLES).select([QUERY_ID, DOC_ID]).to_pylist()
+    first = rows.slice(0, EXAMPLE_ROWS).select([QUERY_ID, DOC_ID]).to_pylist()
     return [f"{row[QUERY_ID]!r}/{row[DOC_ID]!r}" for row in first]
 
 
@@ -198,9 +198,9 @@ def _bucket_name(bucket: int) -> str:
     return f"part-{bucket:05d}.parquet"
 
 
-def _delete_others(store: Store, buckets: Collection[int]) -> None:
-    """Remove what an earlier ranking with other buckets left behind."""
+def _delete_others(store: Store, buckets: Collection[int], seen: Seen) -> None:
+    """Remove what an earlier ranking with other buckets left behind. What was not seen there is of a later one."""
     ours = {_bucket_name(bucket) for bucket in buckets}
     for file in list_files(store, RANKING_FOLDER):
-        if Path(file.path).name not in ours:
+        if Path(file.path).name not in ours and seen.get(file.path) == file.identity:
             delete_file(store, file.path)

@@ -3,7 +3,7 @@
 Not recorded are the output itself, how a run behaves, and `engine.env`, which may hold secrets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -12,12 +12,12 @@ from rank1_batch.errors import SettingsError
 from rank1_batch.output.layout import SETTINGS_PATH
 from rank1_batch.settings import RerankConfig, input_paths
 from rank1_batch.storage.documents import read_document, to_json
-from rank1_batch.storage.store import Store, absolute_url, open_store, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, absolute_url, open_store, put_over, read_bytes, see_files
 
 GROUPS = ("model", "engine", "reader", "prompt", "policy", "input", "output", "cluster", "gates", "golden")
 
 
-def record_settings(store: Store, config: RerankConfig) -> None:
+def record_settings(store: Store, config: RerankConfig, seen: Mapping[str, str] | None = None) -> None:
     """Write the settings of this run, in place of those of an earlier one."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     recorded = {group: plain[group] for group in GROUPS}
@@ -27,7 +27,7 @@ def record_settings(store: Store, config: RerankConfig) -> None:
     recorded["input"]["path"] = paths if isinstance(config.input.path, list) else paths[0]
     data = to_json(recorded)
     if read_bytes(store, SETTINGS_PATH) != data:
-        write_bytes(store, SETTINGS_PATH, data)
+        put_over(store, SETTINGS_PATH, data, see_files(store, [SETTINGS_PATH]) if seen is None else seen)
 
 
 def restore_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfig:

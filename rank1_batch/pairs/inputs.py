@@ -11,7 +11,7 @@ from rank1_batch.errors import RefusedError, SettingsError, list_some
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig, input_paths
 from rank1_batch.storage.finding import Found, find_each, name_some
-from rank1_batch.storage.store import FileInfo, Store, is_local, open_file, store_errors
+from rank1_batch.storage.store import FileInfo, Store, is_identified, is_local, open_file, store_errors
 
 SHARD_SUFFIXES = (".parquet", ".parq", ".pq")
 
@@ -59,12 +59,14 @@ def match_planned_files(
     `known` are digests of the planned files, as far as they were taken. Raises RefusedError where a file is gone or has
     changed.
     """
+    then = {unit.path: unit.identity for unit in planned}
+    _check_identified(store, then)
     there = {file.path: file for file in files}
     names: dict[str, list[FileInfo]] = {}
     for file in files:
         names.setdefault(Path(file.path).name, []).append(file)
     now, problems = dict[str, FileInfo](), list[str]()
-    for path, identity in {unit.path: unit.identity for unit in planned}.items():
+    for path, identity in then.items():
         # First the file at the same path. Other folders come before a path when input.path names more of them.
         candidates = [there[path]] if path in there else _list_nested(path, names)
         same = (file for file in candidates if _is_same(store, file, identity, known.get(path)))
@@ -112,6 +114,17 @@ def digest_files(store: Store, files: Sequence[FileInfo]) -> dict[str, KnownFile
     with ThreadPoolExecutor(FILES_DIGESTED_AT_ONCE) as pool:
         digests = pool.map(lambda file: _digest(store, file), chosen)
         return {file.path: KnownFile(file.identity, digest) for file, digest in zip(chosen, digests, strict=True)}
+
+
+def _check_identified(store: Store, then: Mapping[str, str]) -> None:
+    """Raises RefusedError if a store gave so little about a planned file that nobody can know whether it changed."""
+    unknown = [path for path, identity in then.items() if not is_identified(identity)]
+    if unknown:
+        raise RefusedError(
+            f"{store.url}: this store gives only the size of {name_some(unknown)}, so nobody can know whether they "
+            "changed since this job was planned. Copy the input to a disk or an object store, and use another "
+            "output.path."
+        )
 
 
 def _list_nested(path: str, names: Mapping[str, list[FileInfo]]) -> list[FileInfo]:

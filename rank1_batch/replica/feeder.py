@@ -4,8 +4,9 @@ Knows nothing about files or Ray.
 """
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from weakref import WeakValueDictionary
 
 from rank1_batch.judging.pair import judge_pair
@@ -44,19 +45,27 @@ class Feeder:
         self._failure: BaseException | None = None
         self._asked: WeakValueDictionary[Pair, asyncio.Task[Judgment]] = WeakValueDictionary()
 
-    async def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+    async def judge(
+        self,
+        rows: Sequence[Pair | BadRow],
+        on_begin: Callable[[], None] = lambda: None,
+        on_row: Callable[[], None] = lambda: None,
+    ) -> list[Judgment]:
         """A judgment for each row, in order; a BadRow becomes an error with its reason.
 
         A call's rows begin after all rows of earlier calls have begun. `on_begin` is called in another thread when
-        the first of them has a slot. If it raises, the call ends. Equal pairs are judged once, even if they belong
-        to other calls in progress. An error that is not a row's fault ends all calls: no row begins after it.
+        the first of them has a slot. If it raises, the call ends. `on_row` is called after each row. A call that is
+        cancelled cancels the rows that it began. Equal pairs are judged once, even if they belong to other calls in
+        progress. An error that is not a row's fault ends all calls: no row begins after it.
         """
-        async with self._turn:
-            async with self._slots:  # wait for a free slot; nobody else can take it
-                self._check()
-                await asyncio.to_thread(on_begin)
-            tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]
-        return await self._gather(tasks)
+        tasks: list[BadRow | asyncio.Task[Judgment]] = []
+        with _cancelling(tasks):
+            async with self._turn:
+                async with self._slots:  # wait for a free slot; nobody else can take it
+                    self._check()
+                    await asyncio.to_thread(on_begin)
+                await self._begin_all(rows, tasks, on_row)
+            return await _gather(tasks)
 
     async def judge_apart(
         self, groups: Sequence[Sequence[Pair | BadRow]], on_begin: Callable[[int], None]
@@ -73,18 +82,26 @@ class Feeder:
             for number, rows in enumerate(groups):
                 self._check()
                 await asyncio.to_thread(on_begin, number)
-                tasks = [row if isinstance(row, BadRow) else await self._begin(row) for row in rows]
-                judged.append(await self._gather(tasks))
+                tasks: list[BadRow | asyncio.Task[Judgment]] = []
+                await self._begin_all(rows, tasks)
+                judged.append(await _gather(tasks))
         return judged
 
-    async def _gather(self, tasks: Sequence["asyncio.Task[Judgment] | BadRow"]) -> list[Judgment]:
-        await asyncio.gather(*(task for task in tasks if not isinstance(task, BadRow)))
-        return [failed_judgment(task.reason) if isinstance(task, BadRow) else task.result() for task in tasks]
+    async def _begin_all(
+        self,
+        rows: Sequence[Pair | BadRow],
+        tasks: list["BadRow | asyncio.Task[Judgment]"],
+        on_row: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Add a task for each row, as soon as there is a slot for it."""
+        for row in rows:
+            tasks.append(row if isinstance(row, BadRow) else await self._begin(row))
+            _when_done(tasks[-1], on_row)
 
     async def _begin(self, pair: Pair) -> asyncio.Task[Judgment]:
         """The task that judges a pair, as soon as there is a slot for it."""
         task = self._asked.get(pair)
-        if task is None:
+        if task is None or task.cancelling():
             await self._slots.acquire()
             self._check()
             task = self._asked[pair] = self.in_flight[pair] = asyncio.create_task(
@@ -101,9 +118,34 @@ class Feeder:
                 self._on_judged(pair, task.result())
             self._failure = self._failure or failure
         if self._failure is None:
-            self.finished += 1
-            del self.in_flight[pair]
+            self.finished += 0 if task.cancelled() else 1
+            if self.in_flight.get(pair) is task:  # another call may have asked a cancelled pair anew
+                del self.in_flight[pair]
 
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+@contextlib.contextmanager
+def _cancelling(tasks: list["BadRow | asyncio.Task[Judgment]"]) -> Iterator[None]:
+    """Cancel the tasks if this call is cancelled."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        for task in tasks:
+            if not isinstance(task, BadRow):
+                task.cancel()
+        raise
+
+
+async def _gather(tasks: Sequence["BadRow | asyncio.Task[Judgment]"]) -> list[Judgment]:
+    await asyncio.gather(*(task for task in tasks if not isinstance(task, BadRow)))
+    return [failed_judgment(task.reason) if isinstance(task, BadRow) else task.result() for task in tasks]
+
+
+def _when_done(task: "BadRow | asyncio.Task[Judgment]", call: Callable[[], None]) -> None:
+    if isinstance(task, BadRow):
+        call()
+    else:
+        task.add_done_callback(lambda _: call())

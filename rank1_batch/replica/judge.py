@@ -20,9 +20,9 @@ from rank1_batch.output.commits import commit_unit, find_committed
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import read_deaths, record_last_life
 from rank1_batch.output.fingerprint import name_prompt, name_reader
-from rank1_batch.output.generations import Redo, select_rows
+from rank1_batch.output.generations import Changes, Redo, count_changes, select_rows
 from rank1_batch.output.judgments import build_judgments, parse_judgments, read_judgments
-from rank1_batch.output.layout import PROMPT_KEY, READER_KEY, VERSIONS_KEY
+from rank1_batch.output.layout import CHANGES_KEY, PROMPT_KEY, READER_KEY, VERSIONS_KEY
 from rank1_batch.output.lease import may_go_on
 from rank1_batch.pairs.layout import read_pairs
 from rank1_batch.pairs.reader import UnitReader
@@ -70,7 +70,8 @@ class Receipt(NamedTuple):
     or by a replica that died before it could say so. `began` is when the unit was begun, by `time.monotonic()` of
     the process that holds the receipt. `replica` is the process that judged it: its number, and its host.
 
-    A unit is passed over when its run was asked to stop before it began.
+    A unit is passed over when its run was asked to stop before it began. `again_rows` and `again_tokens` are of a redo:
+    rows that it judged again, and the tokens of reasoning for them.
     """
 
     unit_id: str
@@ -84,6 +85,13 @@ class Receipt(NamedTuple):
     storage_retries: int = 0
     failure: str | None = None
     passed_over: bool = False
+    again_rows: int | None = None
+    again_tokens: int = 0
+
+    def asked(self) -> Counts:
+        """The counts of what was judged in this run. Of a redo these are the rows and new tokens that it asked for."""
+        again = {} if self.again_rows is None else {"rows": self.again_rows, "trace_tokens": self.again_tokens}
+        return self.counts._replace(**again)
 
 
 class JudgeUnits:
@@ -158,19 +166,21 @@ class JudgeUnits:
             if self._spec.config.input.on_bad_file == "fail":
                 raise
             return Receipt(unit.unit_id, Counts(), False, self._node, self._name, start, failure=str(error))
-        judgments = (
-            self._judge_again(unit, table, self._spec.redo)
-            if self._spec.redo
-            else self._judge_rows(unit, read_pairs(table))
-        )
+        changes, metadata = None, self._metadata
+        if self._spec.redo:
+            judgments, changes = self._judge_again(unit, table, self._spec.redo)
+            metadata = {**metadata, CHANGES_KEY: json.dumps(changes)}
+        else:
+            judgments = self._judge_rows(unit, read_pairs(table))
         counts = count_judgments(judgments)
-        built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(self._metadata)
+        built = build_judgments(table, judgments, unit.unit_id, keep).replace_schema_metadata(metadata)
         won = commit_unit(self._output, unit, built, counts, generation)
         self._keeper.end(unit.unit_id, committed=True)
         begun = self._life.begun.get(unit.unit_id)
         began = begun.began if begun else start
         logger.info("judged unit=%s rows=%d seconds=%.1f", unit.unit_id, len(table), time.monotonic() - began)
-        return Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
+        receipt = Receipt(unit.unit_id, counts, won, self._node, self._name, began, *self._new_usage())
+        return receipt._replace(again_rows=changes.rows, again_tokens=changes.trace_tokens) if changes else receipt
 
     def _judge_rows(self, unit: Unit, rows: Sequence[Pair | BadRow]) -> list[Judgment]:
         """A judgment for each row, those that were kept included.
@@ -198,13 +208,14 @@ class JudgeUnits:
         self._life.begin(unit.unit_id, places, rows)
         logger.info("judging unit=%s rows=%d", unit.unit_id, len(places))
 
-    def _judge_again(self, unit: Unit, table: pa.Table, redo: Redo) -> list[Judgment]:
-        """The judgments of a committed unit. Those that the redo selects are new."""
+    def _judge_again(self, unit: Unit, table: pa.Table, redo: Redo) -> tuple[list[Judgment], Changes]:
+        """The judgments of a committed unit, of which those that the redo selects are new, and what changed."""
         committed = read_judgments(self._output, unit)
         before = parse_judgments(committed)
         selected = select_rows(committed, redo.where)
         rows = begin_again(read_pairs(table), before)
-        return put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
+        after = put_back(before, selected, self._judge_rows(unit, [rows[place] for place in selected]))
+        return after, count_changes(before, after, selected)
 
     def _new_usage(self) -> tuple[int, int, int]:
         """Tokens sent, tokens found in the cache, and repeated requests since the last call."""

@@ -7,6 +7,7 @@ the method's loop, and with it the engine (Ray 2.60). Knows nothing about files 
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import wait
 from typing import Any, NamedTuple, TypeVar
 
 from rank1_batch.engines.build import build_engine
@@ -14,6 +15,9 @@ from rank1_batch.judging.pair import judge_given_trace
 from rank1_batch.judging.records import BadRow, Judgment, Pair
 from rank1_batch.replica.feeder import Feeder
 from rank1_batch.settings import RerankConfig, build_policy
+
+CTRL_C_S = 1.0
+"""Seconds between two looks for Ctrl-C. If it comes as a wait begins, CPython 3.11 sees it only when the wait ends."""
 
 T = TypeVar("T")
 
@@ -43,12 +47,18 @@ class Replica:
             self._policy = self._policy._replace(template=self._engine.wrap_chat(self._policy.template))
         self._feeder = Feeder(self._engine, self._policy, config.engine.max_num_seqs, on_judged)
 
-    def judge(self, rows: Sequence[Pair | BadRow], on_begin: Callable[[], None] = lambda: None) -> list[Judgment]:
+    def judge(
+        self,
+        rows: Sequence[Pair | BadRow],
+        on_begin: Callable[[], None] = lambda: None,
+        on_row: Callable[[], None] = lambda: None,
+    ) -> list[Judgment]:
         """A judgment for each row, in order. Raises EngineDiedError if the engine died.
 
         `on_begin` is called before the first row is judged. It may raise to stop the call.
+        `on_row` is called after each row.
         """
-        return self._wait(self._feeder.judge(rows, on_begin))
+        return self._wait(self._feeder.judge(rows, on_begin, on_row))
 
     def judge_apart(
         self, groups: Sequence[Sequence[Pair | BadRow]], on_begin: Callable[[int], None]
@@ -90,4 +100,10 @@ class Replica:
         return await asyncio.gather(*questions)
 
     def _wait(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            while not future.done():
+                wait([future], CTRL_C_S)
+            return future.result()
+        finally:
+            future.cancel()  # does nothing, unless Ctrl-C ended the wait

@@ -14,7 +14,7 @@ from fsspec.asyn import AsyncFileSystem
 
 from rank1_batch.errors import AccessError
 from rank1_batch.storage.retries import is_silent, timeout_s
-from rank1_batch.storage.trouble import describe_failure, is_watched, say
+from rank1_batch.storage.trouble import describe_failure, is_watched, say_trouble
 
 FIRST_CONTACT_S, TRY_S = 20.0, 10.0
 """Seconds in which a store has to answer when it is first used, and seconds for one try."""
@@ -51,7 +51,7 @@ def _wait_for_answer(fs: fsspec.AbstractFileSystem, url: str, root: str) -> None
         silent = is_silent(error)
         if silent and not reason:  # the first one says most: later tries are cut short
             reason = describe_failure(error)
-            say(f"{url} does not answer ({reason}), trying for {left_s():.0f} s more")
+            say_trouble(f"{url} does not answer ({reason}), trying for {left_s():.0f} s more")
         return silent
 
     try:

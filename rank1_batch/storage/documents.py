@@ -1,11 +1,12 @@
 """JSON files with a known shape: read as a type, or refused with the file's name."""
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
 from rank1_batch.errors import BadFileError
-from rank1_batch.storage.store import Store, create_bytes, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, create_bytes, put_over, read_bytes, write_bytes
 
 T = TypeVar("T")
 
@@ -33,9 +34,15 @@ def parse_json(data: bytes, kind: type[T]) -> T:
     return msgspec.json.decode(data, type=kind)
 
 
-def write_document(store: Store, path: str, value: Any) -> None:
-    """Put a JSON file, in place of an earlier one."""
-    write_bytes(store, path, to_json(value))
+def write_document(store: Store, path: str, value: Any, seen: Mapping[str, str] | None = None) -> None:
+    """Put a JSON file, in place of an earlier one; where `seen` is given, only of the one seen (`see_files`).
+
+    Raises RefusedError where another run has put another file there since.
+    """
+    if seen is None:
+        write_bytes(store, path, to_json(value))
+    else:
+        put_over(store, path, to_json(value), seen)
 
 
 def create_document(store: Store, path: str, value: Any) -> bool:

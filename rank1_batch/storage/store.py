@@ -45,6 +45,15 @@ S3_PROTOCOLS, GCS_PROTOCOLS = ("s3", "s3a"), ("gs", "gcs")
 NO_LINK = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 """How file systems say that they have no hard links."""
 
+FINGERPRINTS = ("ETag", "etag", "md5Hash", "Content-MD5", "Digest", "blob_id", "sha")
+"""What stores call a value that changes with a file's content: S3, Google, HTTP, Hugging Face, GitHub."""
+
+TIMES = ("mtime", "created", "LastModified", "last_modified", "Last-Modified", "updated")
+"""What stores call the time of a file's last change."""
+
+UNKNOWN = "-None"
+"""The end of the identity of a file of which a store knows the size alone."""
+
 T = TypeVar("T")
 
 Info = dict[str, Any]
@@ -261,6 +270,12 @@ def put_over(store: Store, path: str, data: bytes, seen: Mapping[str, str]) -> N
         raise RefusedError(f"{store.url}/{path}: another run wrote this file meanwhile. This run stops.")
 
 
+def see_files(store: Store, paths: Iterable[str]) -> dict[str, str]:
+    """Identities of those of these files that are there, by path: what a later `put_over` may replace."""
+    found = (stat_file(store, path) for path in paths)
+    return {file.path: file.identity for file in found if file}
+
+
 def delete_file(store: Store, path: str) -> None:
     """Remove a file, if it is there."""
     ask(store, path, lambda: _or_none(store.fs.rm_file, store.locate(path)))
@@ -319,8 +334,16 @@ def _file_infos(store: Store, found: Iterable[Info]) -> list[FileInfo]:
 
 def _identity(info: Info) -> str:
     """An object store's own fingerprint of the content; size and time of change where it has none."""
-    tag = info.get("ETag") or info.get("etag") or info.get("md5Hash")
-    return str(tag).strip('"') if tag else f"{info['size']}-{info.get('mtime') or info.get('created')}"
+    tag = next((info[name] for name in FINGERPRINTS if info.get(name)), None)
+    if tag is not None:
+        return str(tag).strip('"')
+    time = next((info[name] for name in TIMES if info.get(name)), None)
+    return f"{info['size']}{UNKNOWN if time is None else f'-{time}'}"
+
+
+def is_identified(identity: str) -> bool:
+    """Whether another file of the same size would have another identity."""
+    return not identity.endswith(UNKNOWN)
 
 
 def _modified_at(info: Info) -> float | None:

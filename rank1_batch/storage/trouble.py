@@ -54,7 +54,7 @@ def is_watched() -> bool:
     return _watch.tell is not None
 
 
-def say(text: str) -> None:
+def say_trouble(text: str) -> None:
     """A line on the console, or in the log where nobody watches."""
     if _watch.tell is None:
         logger.warning(text)
@@ -65,7 +65,7 @@ def say(text: str) -> None:
 def say_waiting(where: str, error: BaseException, waited_s: float, left_s: float) -> None:
     """Say that a request has failed for so long and is repeated, unless a line was said a short while ago."""
     if waited_s >= FIRST_LINE_S and left_s > 0 and _watch.is_due():
-        say(f"{where} does not answer ({describe_failure(error)}), trying for {left_s:.0f} s more")
+        say_trouble(f"{where} does not answer ({describe_failure(error)}), trying for {left_s:.0f} s more")
 
 
 def describe_failure(error: BaseException) -> str:

@@ -24,7 +24,7 @@ JOB = [
     [
         ("die_on", 300, "the scripted engine died"),
         ("kill_on", 300, "its process was killed, or crashed"),
-        ("hang_on", 40, "its engine has finished no row for 2 s (run.stall_s)"),
+        ("hang_on", 40, "its engine has finished no row for 3 s (run.stall_s)"),
     ],
 )
 def test_a_row_over_which_replicas_die_costs_that_row_alone(
@@ -34,7 +34,7 @@ def test_a_row_over_which_replicas_die_costs_that_row_alone(
     pq.write_table(number_pairs(rows), tmp_path / "pairs.parquet")
     code, printed = run_job(
         *JOB, f"input.path={tmp_path}/pairs.parquet", f"output.path={tmp_path}/judged",
-        f"engine.args.{how}='passage number {rows // 3} '", "run.stall_s=2",
+        f"engine.args.{how}='passage number {rows // 3} '", "run.stall_s=3",
     )  # fmt: skip
     assert code == 0, printed
     judged = pq.read_table(tmp_path / "judged" / "judgments")
@@ -56,5 +56,5 @@ def test_a_job_whose_engine_never_answers_says_so_and_ends(run_job: Run, tmp_pat
     )  # fmt: skip
     assert code == 5, printed
     assert "no row judged for 2 s" in printed
-    assert "its engine has finished no row for 4 s (run.stall_s); 10 rows of 1 units were in flight" in printed
-    assert "1 of 1 replicas have begun to judge, 1 units are under way. All committed units are kept." in printed
+    assert "died: its engine has finished no row for 4 s (run.stall_s); 10 rows of " in printed
+    assert "1 of 1 replicas have begun to judge, " in printed.splitlines()[-1]

@@ -84,6 +84,7 @@ def best_row(judged: Path) -> dict[str, object]:
 def test_the_first_page_has_the_figures_and_loads_nothing_from_elsewhere(page: Page, address: str) -> None:
     text = show(page, address)
     assert "420 passages for 21 queries" in text
+    assert "No model was asked." in text
     assert "Queries gained and lost" in text
     assert "Verdict against grade" in text
     assert page.evaluate("document.querySelectorAll('svg .bar').length") > 40
@@ -226,3 +227,16 @@ def test_a_report_in_a_bucket_is_the_one_on_disk(bucket: str, judged: Path, site
     here = {str(file.relative_to(site)): file.read_bytes() for file in site.rglob("*") if file.is_file()}
     assert {path: store.fs.cat_file(store.locate(path)) for path in here} == here
     assert json.loads(here["_rank1/report.json"])["output"] == str(judged)
+
+
+def test_on_paper_a_row_is_dark_on_white_whatever_the_screen(page: Page, site: Path, judged: Path) -> None:
+    page.resize(800, 1100, dark=True)
+    row = best_row(judged)
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    page.send("Emulation.setEmulatedMedia", media="print", features=[dark])
+    show(page, f"file://{site}/index.html" + link_of(str(row["query_id"]), str(row["doc_id"])))
+    colours = page.evaluate("(({color, backgroundColor}) => [color, backgroundColor])(getComputedStyle(document.body))")
+    assert colours == ["rgb(29, 34, 39)", "rgb(255, 255, 255)"]
+    assert page.evaluate("getComputedStyle(document.querySelector('.top')).display") == "none"
+    assert page.evaluate("document.querySelector('.reader').getBoundingClientRect().height") > 300
+    page.send("Emulation.setEmulatedMedia", media="")

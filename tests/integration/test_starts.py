@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.integration.conftest import ONE_PROCESS
 from tests.integration.test_nodes import JOB_LIMIT_S, end_job, hide_package, read_summary, start_job
 from tests.support.nodes import Cluster, Node, run_cluster
 from tests.support.seaweed import wait_for
@@ -120,7 +121,7 @@ def test_a_folder_without_weights_ends_a_job_with_vllms_own_words(run_job: Run, 
     pq.write_table(tiny_pairs(20), tmp_path / "pairs.parquet")
     code, printed = run_job(
         "model=custom", f"model.name={model}", "model.max_model_len=320", "policy.max_thinking_tokens=24",
-        "engine=vllm_cpu",
+        "engine=vllm_cpu", f"engine.args.distributed_executor_backend={ONE_PROCESS}",
         f"input.path={tmp_path}/pairs.parquet", f"output.path={tmp_path}/judged",
     )  # fmt: skip
     assert code == 2, printed

@@ -1,7 +1,9 @@
 """The manifests for clusters are what their readers accept, and name settings that there are."""
 
 import json
+import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import ray
 import yaml
 
 from rank1_batch.settings import RerankConfig, load_config
+from tests.support.nodes import ENV
 from tests.support.paths import ROOT
 
 MANIFESTS = [ROOT / "cluster.yaml", *sorted((ROOT / "deploy").iterdir())]
+SBATCH_SCRIPTS = [manifest for manifest in MANIFESTS if manifest.suffix == ".sbatch"]
 SCHEMA = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
 COMMAND = ["rank1-batch", "rerank"]
 
@@ -41,6 +45,16 @@ def pod_specs() -> dict[str, dict[str, Any]]:
     cluster = read_rayjob()["spec"]["rayClusterSpec"]
     (workers,) = cluster["workerGroupSpecs"]
     return {"head": cluster["headGroupSpec"]["template"]["spec"], "worker": workers["template"]["spec"]}
+
+
+def read_skypilot() -> dict[str, Any]:
+    return dict(yaml.safe_load((ROOT / "deploy" / "skypilot.yaml").read_text(encoding="utf-8")))
+
+
+def find_command(script: str) -> list[str]:
+    """The words after `rank1-batch rerank` in a shell script, variables as they stand."""
+    (command,) = re.findall(r"rank1-batch rerank ((?:.*\\\n)*.*)", script)
+    return shlex.split(command.replace("\\\n", ""), comments=True)
 
 
 def test_ray_accepts_the_cluster() -> None:
@@ -115,6 +129,81 @@ def test_credentials_come_from_a_role_and_never_from_a_manifest() -> None:
     nodes = read_cluster()["available_node_types"].values()
     assert all(node["node_config"]["IamInstanceProfile"] for node in nodes)
     assert not any("env" in container for pod in pod_specs().values() for container in pod["containers"])
+
+
+def grace_times() -> list[float]:
+    """Seconds that the driver, Ray and Kubernetes give, in this order."""
+    pod = pod_specs()["head"]
+    wait_s = yaml.safe_load(read_rayjob()["spec"]["runtimeEnvYAML"])["env_vars"]["RAY_JOB_STOP_WAIT_TIME_S"]
+    return [load_entrypoint().run.grace_s, float(wait_s), float(pod["terminationGracePeriodSeconds"])]
+
+
+def test_ray_and_kubernetes_wait_longer_for_the_driver_than_it_needs() -> None:
+    assert grace_times() == sorted(set(grace_times()))
+    worker = pod_specs()["worker"]
+    assert worker["terminationGracePeriodSeconds"] == pod_specs()["head"]["terminationGracePeriodSeconds"]
+
+
+def test_the_head_that_is_deleted_stops_the_job_of_this_manifest() -> None:
+    (head,) = pod_specs()["head"]["containers"]
+    command = head["lifecycle"]["preStop"]["exec"]["command"]
+    assert [*command[:3], command[-1]] == ["ray", "job", "stop", read_rayjob()["spec"]["jobId"]]
+
+
+def test_a_worker_that_is_deleted_waits_for_what_ray_calls_a_replica_and_not_for_itself() -> None:
+    (worker,) = pod_specs()["worker"]["containers"]
+    command = worker["lifecycle"]["preStop"]["exec"]["command"]
+    (pattern,) = re.findall(r"grep -qs '(.*?)'", command[-1])
+    assert re.search(pattern, "ray::MapWorker(MapBatches(Judge)).submit")  # as ps shows it with Ray 2.60
+    assert not re.search(pattern, " ".join(command))
+
+
+def test_a_stopped_job_of_the_cluster_has_its_grace() -> None:
+    start = " ".join(read_cluster()["head_start_ray_commands"])
+    (wait_s,) = re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d+) ray start --head", start)
+    assert float(wait_s) > load_entrypoint().run.grace_s
+
+
+@pytest.mark.parametrize("script", SBATCH_SCRIPTS, ids=lambda script: script.name)
+def test_slurm_gives_notice_earlier_than_the_driver_needs(script: Path) -> None:
+    (notice_s,) = re.findall(r"^#SBATCH --signal=B:USR1@(\d+) ", script.read_text(encoding="utf-8"), re.MULTILINE)
+    assert float(notice_s) > load_entrypoint().run.grace_s
+
+
+@pytest.mark.parametrize("script", SBATCH_SCRIPTS, ids=lambda script: script.name)
+def test_the_settings_of_a_script_for_slurm_are_there(script: Path) -> None:
+    words = find_command(script.read_text(encoding="utf-8"))
+    names = {word.split("=")[0] for word in words if "=" in word}
+    assert names <= {"input.path", "output.path", "cluster.address", "cluster.max_replicas"}
+    assert names
+
+
+def test_the_task_for_skypilot_is_a_command_that_passes_the_checks() -> None:
+    task = read_skypilot()
+    variables = {**task["envs"], "SKYPILOT_NUM_GPUS_PER_NODE": "1"}
+    words = [re.sub(r"\$(\w+)", lambda name: variables[name[1]], word) for word in find_command(task["run"])]
+    config = load_config(words)
+    assert config.output.path.startswith("s3://")
+    assert config.run.grace_s < 30, "sky jobs cancel kills 30 s after SIGTERM (SkyPilot 0.14.1)"
+    assert task["resources"]["use_spot"] is True
+
+
+def test_skypilot_and_apptainer_use_the_image_of_the_others() -> None:
+    image = read_cluster()["docker"]["image"]
+    recipe = (ROOT / "deploy" / "apptainer.def").read_text(encoding="utf-8")
+    assert read_skypilot()["resources"]["image_id"] == f"docker:{image}"
+    assert f"\nFrom: {image}\n" in recipe
+
+
+def test_the_recipe_for_apptainer_tests_commands_that_there_are() -> None:
+    recipe = (ROOT / "deploy" / "apptainer.def").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^%test\n((?:    .*\n)+)", recipe, re.MULTILINE)
+    subprocess.run(["/usr/bin/bash", "-ec", section], check=True, capture_output=True, env=ENV)
+
+
+def test_the_nightly_job_ends_if_the_cluster_does_not_answer() -> None:
+    assert read_nightly()["CronJob"]["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+    assert 0 < read_rayjob()["spec"]["activeDeadlineSeconds"] < 24 * 3600
 
 
 def test_the_nightly_job_makes_way_for_one_that_still_runs() -> None:

@@ -134,6 +134,9 @@ def run_browser(profile: Path) -> Iterator[Page]:
         process.stderr.close()
         with connect(address, max_size=None, proxy=None, compression=None) as connection:
             yield open_tab(connection)
+            # All its processes end with it, and write no more into the profile.
+            connection.send(json.dumps({"id": 0, "method": "Browser.close"}))
+            process.wait(LIMIT_S)
     finally:
         process.kill()
         process.wait(LIMIT_S)

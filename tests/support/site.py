@@ -129,7 +129,7 @@ def _judge(pairs: pa.Table, unit_id: str, first: int, chance: np.random.Generato
         {
             "query_id": pairs["query_id"],
             "doc_id": pairs["doc_id"],
-            **{name: pa.array(columns[name], kind) for name, kind in JUDGMENT_TYPES.items()},
+            **{name: pa.array(values, JUDGMENT_TYPES[name]) for name, values in columns.items()},
             "unit_id": [unit_id] * number,
             "row": pa.array(range(first, first + number), pa.int64()),
             "candidate": pa.nulls(number, pa.int32()),

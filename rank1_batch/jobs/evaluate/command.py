@@ -7,7 +7,7 @@ from rich.console import Console
 
 from rank1_batch.cli.command import run_command
 from rank1_batch.cli.console import print_lines
-from rank1_batch.jobs.evaluate.job import run_evaluation
+from rank1_batch.jobs.evaluate.job import run_evaluations
 from rank1_batch.jobs.evaluate.report import Evaluation, build_json, build_lines, build_table, find_warning
 from rank1_batch.jobs.evaluate.settings import JOB, EvaluateConfig
 
@@ -19,11 +19,15 @@ def main(argv: Sequence[str]) -> int:
 
 def run(config: EvaluateConfig, console: Console) -> int:
     """Evaluate, and say what was found; the exit code."""
-    found = run_evaluation(config)
+    found = run_evaluations(config)
     if config.format == "json":
-        console.out(json.dumps(build_json(found), indent=2), highlight=False)
-    else:
-        print_evaluation(found, console)
+        told = {name: build_json(one) for name, one in found.items()}
+        console.out(json.dumps(told.get("", told), indent=2), highlight=False)
+        return 0
+    for name, one in found.items():
+        if name:
+            console.print(f"qrels: {name}", style="bold", markup=False)
+        print_evaluation(one, console)
     return 0
 
 

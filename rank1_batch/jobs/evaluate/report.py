@@ -44,6 +44,8 @@ class Evaluation(NamedTuple):
     agreement: Agreement | None
     relevance_threshold: int
     instructions: InstructionScore | None
+    grouped: tuple[int, str] | None = None
+    """The number of groups of queries, and how their values became one. `ours` and `first` then have groups."""
 
 
 def build_json(found: Evaluation) -> dict[str, Any]:
@@ -55,6 +57,7 @@ def build_json(found: Evaluation) -> dict[str, Any]:
         "significance_test": TEST,
         "correction": CORRECTION,
         "queries": found.queries._asdict(),
+        "groups": {"count": found.grouped[0], "aggregate": found.grouped[1]} if found.grouped else None,
         f"unjudged_share_of_top_{TOP}": found.unjudged_in_top,
         "duplicate_candidates": found.duplicates,
         "labels": {"relevance_threshold": found.relevance_threshold, **agreement._asdict(), **shares}
@@ -107,6 +110,8 @@ def build_lines(found: Evaluation) -> Iterator[tuple[str, str]]:
     missing = "counted as 0" if queries.missing_count_as_zero else "left out"
     told = f"{queries.measured} measured; {queries.missing} without candidates ({missing})"
     yield "queries", f"{told}; {queries.without_grades} without grades"
+    if found.grouped:
+        yield "groups", f"{found.grouped[0]} groups of queries ({found.grouped[1]}); all figures are over groups"
     if found.first:
         yield "p", f"{TEST}; - if there is none"
         yield "Holm", f"p with {CORRECTION}"

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rank1_batch.jobs.export.choice import Reason
-from rank1_batch.jobs.export.formats import FORMATS, LOG_ODDS
+from rank1_batch.jobs.export.choice import Reason, ScoreScale
+from rank1_batch.jobs.export.formats import FORMATS
 from rank1_batch.jobs.export.queries import ALL, NEGATIVE, POSITIVE
 from rank1_batch.jobs.export.totals import SCORE_BINS
 from rank1_batch.jobs.export.trust import LEAST_PAIRS
@@ -96,7 +96,7 @@ def _render_scales(scales: Mapping[str, str | None]) -> Iterator[str]:
     scored = {name: scale for name, scale in scales.items() if scale}
     if scored:
         yield _table(("format", "scores are"), [(name, scale.replace("_", "-")) for name, scale in scored.items()])
-    softmax = [name for name in scored if FORMATS[name].scale == LOG_ODDS]
+    softmax = [name for name in scored if FORMATS[name].scale is ScoreScale.LOG_ODDS]
     if softmax:
         yield (
             f"The trainer of {' and '.join(softmax)} takes a softmax over the scores. A softmax over log-odds keeps "

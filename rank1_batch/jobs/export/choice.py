@@ -27,6 +27,13 @@ class Pick(StrEnum):
     HARD = "hard"
 
 
+class ScoreScale(StrEnum):
+    """The scale of scores in a format: from 0 to 1, or the difference of the two logprobs."""
+
+    PROBABILITY = "probability"
+    LOG_ODDS = "log_odds"
+
+
 class Reason(StrEnum):
     """Why a row was left out, in the order of the checks."""
 

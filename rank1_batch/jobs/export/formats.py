@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from rank1_batch.jobs.export.choice import ScoreScale
 from rank1_batch.judging.closing import THINK_END, close_reasoning
 from rank1_batch.judging.prompts import combine_query, combine_title
 from rank1_batch.judging.readers import RANK1
 
 THINK = "<think>"
-
-PROBABILITY, LOG_ODDS = "probability", "log_odds"
 
 
 class Example(NamedTuple):
@@ -93,7 +92,7 @@ class Format(NamedTuple):
     suffix: str
     build: Callable[[Query, Style], Iterable[Record]]
     schema: Callable[[Style], pa.Schema] | None = None
-    scale: str | None = None
+    scale: ScoreScale | None = None
     needs_text: bool = True
     needs_trace: bool = False
     needs_both: bool = False
@@ -259,12 +258,12 @@ def _lists_schema(style: Style) -> pa.Schema:
 
 
 FORMATS = {
-    "tevatron": Format("jsonl", build_tevatron, scale=LOG_ODDS, needs_both=True),
-    "st_pairs": Format("parquet", build_pairs, _pairs_schema, PROBABILITY),
-    "st_triplets": Format("parquet", build_triplets, _triplets_schema, PROBABILITY, needs_both=True),
-    "st_lists": Format("parquet", build_lists, _lists_schema, PROBABILITY),
-    "flagembedding": Format("jsonl", build_flagembedding, scale=LOG_ODDS, needs_both=True),
-    "scores": Format("json", build_scores, scale=PROBABILITY, needs_text=False),
+    "tevatron": Format("jsonl", build_tevatron, scale=ScoreScale.LOG_ODDS, needs_both=True),
+    "st_pairs": Format("parquet", build_pairs, _pairs_schema, ScoreScale.PROBABILITY),
+    "st_triplets": Format("parquet", build_triplets, _triplets_schema, ScoreScale.PROBABILITY, needs_both=True),
+    "st_lists": Format("parquet", build_lists, _lists_schema, ScoreScale.PROBABILITY),
+    "flagembedding": Format("jsonl", build_flagembedding, scale=ScoreScale.LOG_ODDS, needs_both=True),
+    "scores": Format("json", build_scores, scale=ScoreScale.PROBABILITY, needs_text=False),
     "qrels": Format("txt", build_qrels, needs_text=False),
     "rank1": Format("jsonl", build_rank1, needs_trace=True),
 }

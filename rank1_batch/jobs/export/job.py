@@ -1,7 +1,6 @@
 """The export job from start to end: check, sort rows into buckets by query, measure, choose and write."""
 
 import importlib.util
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple
 from rank1_batch.columns import DOC_ID, FALSE_LOGPROB, FINISH, LABEL, QUERY, QUERY_ID, SCORE, TRACE, TRUE_LOGPROB
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.export.card import CARD_PATH, PICTURE_PATH, draw_picture, render_card
-from rank1_batch.jobs.export.choice import is_dev
+from rank1_batch.jobs.export.choice import ScoreScale, is_dev
 from rank1_batch.jobs.export.claim import EXPORT, build_claim, check_labels, write_report
 from rank1_batch.jobs.export.files import Shard
 from rank1_batch.jobs.export.formats import FORMATS, Style, check_qrels_id
@@ -34,7 +33,6 @@ from rank1_batch.jobs.export.rows import (
     read_judged,
 )
 from rank1_batch.jobs.export.settings import (
-    LOG_ODDS,
     QRELS,
     ExportConfig,
     build_rules,
@@ -47,6 +45,7 @@ from rank1_batch.jobs.export.trust import Calibration, Graded, build_graded, fit
 from rank1_batch.jobs.export.trust_section import describe_trust
 from rank1_batch.output.claims import write_claim
 from rank1_batch.storage.buckets import deal_rows, read_bucket, read_buckets
+from rank1_batch.storage.scratch import scratch_folder
 from rank1_batch.storage.store import Store, open_store, write_bytes
 from rank1_batch.versions import find_versions
 
@@ -97,9 +96,9 @@ def _open(config: ExportConfig) -> _Work:
 def _export(work: _Work, claim: dict[str, Any]) -> dict[str, Any]:
     total = sum(unit.pairs for unit in work.judgments.units)
     buckets = min(max(1, -(-total // work.config.labels.shard_rows)), MOST_EXPORT_BUCKETS)
-    with tempfile.TemporaryDirectory(prefix="rank1_batch-") as folder:
+    with scratch_folder() as folder:
         tables = read_judged(work.judgments, work.texts, _more_columns(work.config))
-        paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, Path(folder), buckets)
+        paths = deal_rows(tables, QUERY_ID if work.texts is None else QUERY, folder, buckets)
         _check_values(work, paths)
         graded = _gather_graded(work, paths)
         calibration = _find_calibration(work.config, graded)
@@ -183,7 +182,7 @@ def _write_bucket(work: _Work, number: int, path: Path, calibration: Calibration
         totals.add_query(chosen, split, work.grades)
         for name in format_names(work.config) if query.examples else ():
             shard = shards.setdefault((name, split), Shard(name, split, number, style))
-            scored = query.in_log_odds() if find_scale(work.config, name) == LOG_ODDS else query
+            scored = query.in_log_odds() if find_scale(work.config, name) is ScoreScale.LOG_ODDS else query
             shard.add(query.query_id, totals.keep_first(name, FORMATS[name].build(scored, style)))
     for (name, split), shard in shards.items():
         shard.put(work.labels)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rank1_batch.cli.command import Job
 from rank1_batch.cli.fields import setting
-from rank1_batch.jobs.export.choice import LabelSource, Pick, Rules
+from rank1_batch.jobs.export.choice import LabelSource, Pick, Rules, ScoreScale
 from rank1_batch.judging.records import Finish
 from rank1_batch.settings import InputConfig, input_paths, lies_inside
 
@@ -14,7 +14,9 @@ QRELS = "qrels"
 
 CALIBRATIONS = ("none", "platt", "isotonic")
 
-AUTO, PROBABILITY, LOG_ODDS = SCALES = ("auto", "probability", "log_odds")
+AUTO = "auto"
+
+SCALES = (AUTO, *ScoreScale)
 
 TARGETS = ("score", "label")
 
@@ -97,12 +99,12 @@ def format_names(config: ExportConfig) -> list[str]:
     return list(dict.fromkeys(str(name) for name in names))
 
 
-def find_scale(config: ExportConfig, name: str) -> str | None:
+def find_scale(config: ExportConfig, name: str) -> ScoreScale | None:
     """The scale of the scores in a format: its own, unless `labels.scale` names one. None if it has no scores."""
     from rank1_batch.jobs.export.formats import FORMATS
 
     own = FORMATS[name].scale
-    return own if own is None or config.labels.scale == AUTO else config.labels.scale
+    return own if own is None or config.labels.scale == AUTO else ScoreScale(config.labels.scale)
 
 
 def given_from(config: ExportConfig) -> str | None:
@@ -159,7 +161,7 @@ def _check_formats(config: ExportConfig) -> list[str]:
             problems.append(f"labels.keep_without: format={name} needs a positive and a negative for each query")
         if form.needs_trace and Finish.NO_THINK in config.labels.finishes:
             problems.append(f"labels.finishes: format={name} trains on reasoning, which rows with no_think do not have")
-        if find_scale(config, name) == LOG_ODDS and config.trust.calibration == "isotonic":
+        if find_scale(config, name) is ScoreScale.LOG_ODDS and config.trust.calibration == "isotonic":
             problems.append(
                 f"trust.calibration=isotonic gives 0 and 1, which have no log-odds, but format={name} has log-odds as "
                 "scores: use platt, or labels.scale=probability"

@@ -48,6 +48,9 @@ def summary_lines(summary: dict[str, Any]) -> Iterator[tuple[str, str]]:
     depth = summary["first_stage"]["depth"]
     cut = f", {found['candidates']} within depth {depth}" if depth else ""
     yield "run", f"{found['run_lines']} candidates of {found['queries']} queries{cut}"
+    removed = summary["removed"]
+    if any(removed.values()):
+        yield "removed", f"{removed['excluded']} excluded candidates, {removed['identical_ids']} with their query's id"
     if found["queries_with_instruction"]:
         yield "instructions", f"for {found['queries_with_instruction']} queries"
     yield (

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from rank1_batch.collection.lines import BrokenLines
+from rank1_batch.collection.lists import read_document_lists
 from rank1_batch.collection.records import INSTRUCTIONS, PASSAGES, QUERIES
 from rank1_batch.collection.runs import read_run
 from rank1_batch.collection.sources import (
@@ -20,15 +21,15 @@ from rank1_batch.collection.sources import (
     name_source,
 )
 from rank1_batch.collection.texts import read_texts
-from rank1_batch.errors import SettingsError
-from rank1_batch.jobs.prepare.join import Join, Joined, open_join
+from rank1_batch.errors import RefusedError, SettingsError
+from rank1_batch.jobs.prepare.join import Join, Joined, Limits, Removed, open_join
 from rank1_batch.jobs.prepare.settings import OnBrokenLine, OnProblem, PrepareConfig, shaping_settings
 from rank1_batch.jobs.prepare.shards import cut_shards, write_shard
 from rank1_batch.output.claims import Owner, as_written, check_claim, write_claim
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
 from rank1_batch.storage.documents import read_document, write_document
 from rank1_batch.storage.parquet import to_parquet
-from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
+from rank1_batch.storage.store import Store, is_identified, open_store, read_bytes, write_bytes
 
 PROBLEMS_PATH = "_prepare/problems.parquet"
 
@@ -49,6 +50,7 @@ class Sources(NamedTuple):
     queries: list[Source]
     corpus: list[Source]
     instructions: list[Source]
+    exclude: list[Source]
 
 
 class Outcome(NamedTuple):
@@ -66,12 +68,12 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
     first_stage = {"run": [hash_source(source) for source in sources.run], "depth": config.depth}
     record = build_record(config, sources, first_stage)
     check_sources_apart(output, sources)
-    if check_claim(output, PREPARE, record) and read_bytes(output, SUCCESS_PATH) is not None:
-        summary = read_document(output, SUMMARY_PATH, dict[str, Any])
-        if summary is not None:
-            return Outcome(summary, output.url, nothing_to_do=True)
+    if (earlier := find_earlier(output, sources, record)) is not None:
+        return Outcome(earlier, output.url, nothing_to_do=True)
+    broken = BrokenLines(skip=config.on_broken_line == OnBrokenLine.SKIP)
     with open_join(config.memory_gb, config.scratch) as join:
-        passages_read, broken = load_all(join, sources, config, console)
+        removed = load_run(join, sources, config, broken)
+        passages_read = load_texts(join, sources, config, broken, console)
         found, problems = join.count(), join.find_problems()
         check_found(found, problems, config)
         # This is the first write. Everything that can be checked before has been checked.
@@ -83,14 +85,29 @@ def run_prepare(config: PrepareConfig, console: Console) -> Outcome:
         "problems": count_problems(problems),
         "broken_lines": broken.count,
         "found": {**found._asdict(), "passages_read": passages_read},
+        "removed": removed._asdict(),
         "first_stage": first_stage,
     }
-    write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
-    if broken.count:
-        write_bytes(output, BROKEN_LINES_PATH, "".join(f"{line}\n" for line in broken.listed).encode())
+    write_problems(output, problems, broken)
     write_document(output, SUMMARY_PATH, told)
     write_bytes(output, SUCCESS_PATH, b"")
     return Outcome(told, output.url)
+
+
+def find_earlier(output: Store, sources: Sources, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The summary of this same preparation, if it is finished here. Raises RefusedError for another one."""
+    if not check_claim(output, PREPARE, record):
+        return None
+    check_identified(sources)
+    finished = read_bytes(output, SUCCESS_PATH) is not None
+    return read_document(output, SUMMARY_PATH, dict[str, Any]) if finished else None
+
+
+def write_problems(output: Store, problems: pa.Table, broken: BrokenLines) -> None:
+    """Write the list of problems, and the lines that were skipped, if there are any."""
+    write_bytes(output, PROBLEMS_PATH, to_parquet(problems))
+    if broken.count:
+        write_bytes(output, BROKEN_LINES_PATH, "".join(f"{line}\n" for line in broken.listed).encode())
 
 
 def find_all_sources(config: PrepareConfig) -> Sources:
@@ -113,7 +130,7 @@ def find_all_sources(config: PrepareConfig) -> Sources:
 
 def build_record(config: PrepareConfig, sources: Sources, first_stage: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that affects the shards (settings and sources), in a form that people and code can compare."""
-    texts = {name: getattr(sources, name) for name in ("queries", "corpus", "instructions")}
+    texts = {name: getattr(sources, name) for name in ("queries", "corpus", "instructions", "exclude")}
     record = {
         "rules": JOIN_RULES_VERSION,
         **shaping_settings(config),
@@ -131,21 +148,40 @@ def check_sources_apart(output: Store, sources: Sources) -> None:
             raise SettingsError([f"{source.where} lies in output.path; choose another output.path for the shards"])
 
 
-def load_all(join: Join, sources: Sources, config: PrepareConfig, console: Console) -> tuple[int, BrokenLines]:
-    """Read every source once, the corpus last. Returns its number of passages, and the lines that were skipped.
+def check_identified(sources: Sources) -> None:
+    """Raises RefusedError if a source may have changed since an earlier run without anybody seeing it.
+
+    A run is known by the hash of its content.
+    """
+    files = [source for found in sources[1:] for source in found if isinstance(source, FileSource)]
+    unknown = [source.where for source in files if not is_identified(source.file.identity)]
+    if unknown:
+        raise RefusedError(
+            f"{unknown[0]}: its store tells only its size, so nobody can know whether it changed since an earlier run. "
+            "Copy it to a disk or an object store, or use another output.path."
+        )
+
+
+def load_run(join: Join, sources: Sources, config: PrepareConfig, broken: BrokenLines) -> Removed:
+    """Read the run, and remove what the settings forbid."""
+    excluded = {} if config.exclude is None else read_document_lists("exclude", config.exclude)
+    limits = Limits(excluded, config.drop_identical_ids, config.sample, config.seed)
+    run = read_run(sources.run, RunFormat(config.run_format), config.run_columns, broken)
+    return join.load_run(run, config.depth, limits)
+
+
+def load_texts(join: Join, sources: Sources, config: PrepareConfig, broken: BrokenLines, console: Console) -> int:
+    """Read every source of texts once, the corpus last. Returns its number of passages.
 
     Raises BadFileError for broken lines, unless the settings say to skip them.
     """
-    broken = BrokenLines(skip=config.on_broken_line == OnBrokenLine.SKIP)
-    run = read_run(sources.run, RunFormat(config.run_format), config.run_columns, broken)
-    join.load_run(run, config.depth)
     join.load_queries(read_texts(sources.queries, QUERIES, config.queries_columns, broken))
     join.load_instructions(read_texts(sources.instructions, INSTRUCTIONS, {}, broken))
     broken.check()
     passages = _Counted(read_texts(sources.corpus, PASSAGES, config.corpus_columns, broken), console)
     join.load_passages(passages)
     broken.check()
-    return passages.rows, broken
+    return passages.rows
 
 
 def write_shards(output: Store, shards: Iterable[pa.Table], first_stage: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,9 +11,7 @@ the same credentials for stores as the rest of the package.
 """
 
 import contextlib
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -22,6 +20,7 @@ import pyarrow as pa
 from rank1_batch.collection.runs import RUN_SCHEMA
 from rank1_batch.collection.texts import TEXT_SCHEMA
 from rank1_batch.errors import Rank1BatchError, SettingsError, StorageError
+from rank1_batch.storage.scratch import scratch_folder
 
 OUTPUT_ROWS = 8192
 
@@ -38,6 +37,16 @@ CREATE TABLE candidates AS SELECT query_id, doc_id, score, row_number() OVER (
 CREATE TABLE query_ids AS SELECT DISTINCT query_id AS key FROM candidates;
 CREATE TABLE doc_ids AS SELECT DISTINCT doc_id AS key FROM candidates;
 """
+
+SAMPLE = """
+DELETE FROM run WHERE query_id NOT IN (SELECT query_id FROM (SELECT DISTINCT query_id FROM run)
+    ORDER BY sha256(concat($seed, chr(10), query_id)), query_id LIMIT $sample)
+"""
+"""The chosen queries are those with the least hashes, so the same run and seed give the same ones everywhere."""
+
+EXCLUDE = "DELETE FROM run USING excluded e WHERE run.query_id = e.query_id AND run.doc_id = e.doc_id"
+
+DROP_IDENTICAL = "DELETE FROM run WHERE query_id = doc_id"
 
 KEEP_FIRST = """
 CREATE TABLE {table}_copies AS SELECT key, number FROM (
@@ -87,6 +96,27 @@ PROBLEM_SCHEMA = pa.schema(
 
 NO_DEPTH = 2**62
 
+EXCLUDED_COLUMNS = ["query_id", "doc_id"]
+
+
+class Limits(NamedTuple):
+    """Which candidates of a run count: of a sample of its queries, and without documents that may not be ranked.
+
+    `excluded` are such documents by query. With `drop_identical_ids` a document with the id of its query is one, too.
+    """
+
+    excluded: Mapping[str, Sequence[str]] = {}
+    drop_identical_ids: bool = False
+    sample: int | None = None
+    seed: int = 0
+
+
+class Removed(NamedTuple):
+    """Numbers of candidates that were removed, because they were excluded or have the id of their query."""
+
+    excluded: int
+    identical_ids: int
+
 
 class Joined(NamedTuple):
     """What was found. `queries` and `candidates` count the run cut to the depth, each candidate once.
@@ -109,14 +139,27 @@ class Join:
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
 
-    def load_run(self, batches: Iterable[pa.RecordBatch], depth: int | None) -> None:
+    def load_run(self, batches: Iterable[pa.RecordBatch], depth: int | None, limits: Limits | None = None) -> Removed:
         """Load the candidates (RUN_SCHEMA). Keeps the best copy of each, and the best `depth` of each query.
 
-        The order is score descending, then the run's rank, then doc_id ascending. (trec_eval ignores
-        ranks, and breaks ties by doc_id descending.)
+        Candidates that the limits forbid are removed first. Returns their numbers. The order is score
+        descending, then the run's rank, then doc_id ascending. (trec_eval ignores ranks, and breaks ties by
+        doc_id descending.)
         """
         self._load("run", RUN_SCHEMA, batches)
+        removed = self._remove(limits or Limits())
         self._execute(CUT_RUN, {"depth": depth or NO_DEPTH})
+        return removed
+
+    def _remove(self, limits: Limits) -> Removed:
+        if limits.sample is not None:
+            self._delete(SAMPLE, {"sample": limits.sample, "seed": str(limits.seed)})
+        pairs = [(query_id, doc_id) for query_id, doc_ids in limits.excluded.items() for doc_id in doc_ids]
+        columns = list(zip(*pairs, strict=True)) or [(), ()]
+        excluded = pa.table([pa.array(column, pa.string()) for column in columns], EXCLUDED_COLUMNS)
+        self._connection.from_arrow(excluded).create("excluded")
+        identical = self._delete(DROP_IDENTICAL, {}) if limits.drop_identical_ids else 0
+        return Removed(self._delete(EXCLUDE, {}), identical)
 
     def load_queries(self, batches: Iterable[pa.RecordBatch]) -> None:
         """Load the queries (TEXT_SCHEMA) that the run names."""
@@ -171,6 +214,12 @@ class Join:
             with _engine_errors():
                 self._connection.execute(statement, {k: v for k, v in parameters.items() if f"${k}" in statement})
 
+    def _delete(self, statement: str, parameters: Mapping[str, object]) -> int:
+        """The number of rows that a statement deletes."""
+        with _engine_errors():
+            row = self._connection.execute(statement, dict(parameters)).fetchone()
+        return int(row[0]) if row else 0
+
     def _ask(self, query: str, parameters: Mapping[str, object]) -> pa.RecordBatchReader:
         with _engine_errors():
             return self._connection.sql(query, params=dict(parameters)).to_arrow_reader(OUTPUT_ROWS)
@@ -182,11 +231,12 @@ class Join:
 @contextlib.contextmanager
 def open_join(memory_gb: float, scratch: str | None) -> Iterator[Join]:
     """An empty join that uses at most `memory_gb` of memory. Its files are deleted at the end."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="rank1_batch-", dir=scratch and Path(scratch).expanduser())
-    except OSError as error:
-        raise SettingsError([f"scratch: cannot write into the folder {scratch} ({error.strerror})"]) from error
-    with folder as path, duckdb.connect(str(Path(path) / "join.duckdb")) as connection:
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch_folder(scratch))
+        except OSError as error:
+            raise SettingsError([f"scratch: cannot write into the folder {scratch} ({error.strerror})"]) from error
+        connection = stack.enter_context(duckdb.connect(str(folder / "join.duckdb")))
         connection.execute(f"SET memory_limit = '{round(memory_gb * 1000)}MB'")
         connection.execute(SETTINGS)
         yield Join(connection)

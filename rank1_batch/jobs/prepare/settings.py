@@ -47,6 +47,10 @@ class PrepareConfig:
     instructions: Any = setting("file of query_id and instruction, if the queries have none", None)
     run_format: str = setting("auto, trec, tsv_score, tsv_rank, json or parquet", "auto")
     depth: int | None = setting("candidates of a query, the best; null takes all", None)
+    exclude: Any = setting("documents that may not be ranked for a query: JSONL, Parquet or TSV", None)
+    drop_identical_ids: bool = setting("no document with the id of its query (ArguAna, Quora, FiQA)", default=False)
+    sample: int | None = setting("so many queries, chosen by seed; null takes all", None)
+    seed: int = setting("seed of the sample", 0)
     run_columns: dict[str, str] = setting("name of a column in your file: run_columns.score=s", dict)
     queries_columns: dict[str, str] = setting("the same: queries_columns.query_id=qid", dict)
     corpus_columns: dict[str, str] = setting("the same: corpus_columns.passage=body", dict)
@@ -72,9 +76,9 @@ def check_config(config: PrepareConfig) -> list[str]:
     from rank1_batch.collection.sources import RunFormat, list_paths
 
     problems = []
-    for name in ("run", "queries", "corpus", "instructions"):
+    for name in ("run", "queries", "corpus", "instructions", "exclude"):
         value = getattr(config, name)
-        if not list_paths(value) and not (name == "instructions" and value is None):
+        if not list_paths(value) and not (name in ("instructions", "exclude") and value is None):
             problems.append(f"{name} must be a path or a list of paths")
     for name, choices in (("run_format", RunFormat), ("on_problem", OnProblem), ("on_broken_line", OnBrokenLine)):
         if (value := getattr(config, name)) not in list(choices):
@@ -84,7 +88,16 @@ def check_config(config: PrepareConfig) -> list[str]:
 
 def shaping_settings(config: PrepareConfig) -> dict[str, Any]:
     """The settings, apart from the sources, that can change what is in a shard."""
-    names = ("run_format", "depth", *SOURCE_COLUMNS, "on_problem", "on_broken_line")
+    names = (
+        "run_format",
+        "depth",
+        "drop_identical_ids",
+        "sample",
+        "seed",
+        *SOURCE_COLUMNS,
+        "on_problem",
+        "on_broken_line",
+    )
     return {name: asdict(config)[name] for name in names} | {"shard_rows": config.output.shard_rows}
 
 
@@ -103,6 +116,8 @@ def _check_numbers(config: PrepareConfig) -> list[str]:
     problems = []
     if config.depth is not None and config.depth < 1:
         problems.append(f"depth is {config.depth}, but must be at least 1")
+    if config.sample is not None and config.sample < 1:
+        problems.append(f"sample is {config.sample}, but must be at least 1")
     if config.output.shard_rows < 1:
         problems.append(f"output.shard_rows is {config.output.shard_rows}, but must be at least 1")
     if config.memory_gb < LEAST_MEMORY_GB:

@@ -25,23 +25,26 @@ from rank1_batch.output.commits import check_committed, committed_units, count_c
 from rank1_batch.output.deaths import clear_deaths
 from rank1_batch.output.fingerprint import RERANK, build_fingerprint, find_model_commit
 from rank1_batch.output.generations import (
+    Changes,
     Redo,
     check_redo_finished,
     find_unfinished,
     list_columns,
+    read_changes,
     read_generations,
     select_rows,
     write_generations,
 )
 from rank1_batch.output.judgments import read_judgments
-from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
+from rank1_batch.output.layout import GENERATIONS_PATH, SUCCESS_PATH, judgments_path
+from rank1_batch.output.lease import HeldLease
 from rank1_batch.output.notes.last_run import record_run
 from rank1_batch.output.plan import read_first_stages, read_inputs, read_plan
 from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.inputs import find_now, match_planned_files, open_input
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.parquet import open_parquet, read_or_blame
-from rank1_batch.storage.store import Store, delete_file, open_store
+from rank1_batch.storage.store import Store, delete_file, open_store, see_files
 
 UNITS_AT_ONCE = 8
 
@@ -61,13 +64,20 @@ def run_redo(config: RedoConfig, console: Console) -> Outcome | None:
         pending = {unit.unit_id for unit in work.pending}
         before = count_committed(output, [unit for unit in work.units if unit.unit_id not in pending | work.unread])
         with hold_cluster(work, config, console), record_run(output, lease.run_id) as run:
-            _begin(work, redo, config)
+            _begin(work, redo, config, lease)
             judged = judge(work, config, console, before, lease) if work.pending else Judged()
             outcome = finish(work, judged, config, lease)
             # After the ranking: a redo that was killed before is finished by the same command.
-            _end(output)
+            _end(output, lease)
             run.exit_code = outcome.exit_code
+            tell(console, describe_changes(read_changes(output, work.units, redo.generation)))
             return outcome
+
+
+def describe_changes(changes: Changes) -> str:
+    """What a redo changed, for people."""
+    complete, labels = f"{changes.completed} are complete now", f"{changes.verdicts} have another label"
+    return f"{changes.rows} rows were judged again: {complete}, {labels}"
 
 
 def _plan(config: RedoConfig) -> tuple[Work, Redo, int]:
@@ -156,20 +166,24 @@ def _count_selected(output: Store, unit: Unit, columns: list[str], redo: Redo) -
     return len(select_rows(table, redo.where))
 
 
-def _begin(work: Work, redo: Redo, config: RedoConfig) -> None:
+def _begin(work: Work, redo: Redo, config: RedoConfig, lease: HeldLease) -> None:
     """Write down what is being done, unless this continues it."""
+    seen = see_files(work.output, [GENERATIONS_PATH])
+    lease.check()
     delete_file(work.output, SUCCESS_PATH)
     generations = read_generations(work.output)
     if len(generations) < redo.generation:
         # A unit over which engines died gets new chances.
         clear_deaths(work.output, [unit.unit_id for unit in work.pending])
         begun = {**_describe(config), "started_at": time.time(), "finished_at": None}
-        write_generations(work.output, [*generations, begun])
+        write_generations(work.output, [*generations, begun], seen)
 
 
-def _end(output: Store) -> None:
+def _end(output: Store, lease: HeldLease) -> None:
+    seen = see_files(output, [GENERATIONS_PATH])
+    lease.check()
     *earlier, last = read_generations(output)
-    write_generations(output, [*earlier, {**last, "finished_at": time.time()}])
+    write_generations(output, [*earlier, {**last, "finished_at": time.time()}], seen)
 
 
 def _describe(config: RedoConfig) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def draw_gains(gains: Mapping[str, float], measure: str) -> Chart | None:
             )
         )
     gained, lost = sum(value > 0 for value in gains.values()), sum(value < 0 for value in gains.values())
-    summary = f"{gained} queries gained and {lost} lost {measure}, of {len(gains)}."
+    summary = f"{measure}: {gained} gained and {lost} lost, of {len(gains)} queries."
     return Chart("Queries gained and lost", summary, bars, [], [], base=middle)
 
 

@@ -14,8 +14,9 @@ def draw_charts(figures: Figures, budget: int | None) -> dict[str, Chart]:
     charts = {}
     if figures.scores:
         charts["scores"] = _draw_scores(figures)
-        charts["odds"] = _draw_odds(figures)
         charts["prompts"] = _draw_tokens("Prompt length", figures.prompt_tokens, None)
+    if figures.odds:
+        charts["odds"] = _draw_odds(figures)
     if any(figures.trace_tokens):
         charts["traces"] = _draw_tokens("Reasoning length", figures.trace_tokens, budget)
     if figures.moves:

@@ -19,7 +19,7 @@ MOST_ODDS = 15
 
 TOP_PLACES = 10
 
-EXAMPLES = 4
+EXAMPLES_SHOWN = 4
 """How many examples of each kind."""
 
 UNSURE = 0.5
@@ -124,7 +124,7 @@ class Figures:
         """Keep the example if it weighs more than the lightest one, or as much and stands before it."""
         held = self._examples[name]
         entry = (weight, -example.row.place, example)
-        if len(held) < EXAMPLES:
+        if len(held) < EXAMPLES_SHOWN:
             heapq.heappush(held, entry)
         elif entry[:2] > held[0][:2]:
             heapq.heapreplace(held, entry)

@@ -18,7 +18,7 @@ from rank1_batch.jobs.report.page import PAGE_PATH, render_page
 from rank1_batch.jobs.report.pieces import TEXT_PIECES, Pieces, PieceSizes
 from rank1_batch.jobs.report.queries import ReportedQuery, build_queries
 from rank1_batch.jobs.report.settings import ALL_TRACES, ZERO, ReportJobConfig
-from rank1_batch.jobs.report.source import JobOutput, Texts, open_output, open_report_texts, read_rows
+from rank1_batch.jobs.report.source import JobOutput, ReportTexts, open_output, open_report_texts, read_rows
 from rank1_batch.measuring.measures import Qrels
 from rank1_batch.output.claims import Owner, check_claim, write_claim
 from rank1_batch.storage.buckets import DEAL_ROWS, deal_rows, read_bucket
@@ -53,7 +53,7 @@ class _Job(NamedTuple):
 
     config: ReportJobConfig
     output: JobOutput
-    texts: Texts
+    texts: ReportTexts
     qrels: Qrels
 
 

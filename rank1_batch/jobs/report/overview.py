@@ -13,7 +13,8 @@ from rank1_batch.jobs.report.grading import GradedFigures, MeasuredOrder
 from rank1_batch.jobs.report.source import JobOutput
 from rank1_batch.jobs.report.words import format_seconds
 from rank1_batch.judging.records import Finish, PolicyKind
-from rank1_batch.output.summary import RunTotals, describe_gate
+from rank1_batch.output.summary import GATE_ADVICE, Gate, RunTotals, describe_gate
+from rank1_batch.settings import SCRIPTED
 
 SUMMARY_LETTERS = 420
 """Letters of a trace in an example."""
@@ -37,13 +38,10 @@ def build_config(contents: Contents) -> dict[str, Any]:
     return {
         "folder": contents.folder,
         "pieces": contents.pieces,
-        "traces": contents.traces,
-        "texts": contents.missing is None,
         "threshold": contents.relevance_threshold,
         "graded": contents.graded is not None,
         "budget": _find_budget(contents.output),
         "measure": contents.graded.measures[0].name if contents.graded else None,
-        "finished": contents.output.finished,
     }
 
 
@@ -68,6 +66,7 @@ def describe_contents(contents: Contents) -> dict[str, Any]:
         "model": str(output.fingerprint.get("model", {}).get("name", "an unknown model"))
         .rstrip("/")
         .rpartition("/")[2],
+        "scripted": output.fingerprint.get("engine", {}).get("kind") == SCRIPTED,
         "budget": budget,
         "made_with": version("rank1-batch"),
         "made_at": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
@@ -77,7 +76,7 @@ def describe_contents(contents: Contents) -> dict[str, Any]:
         "trace_middle": describe_middle(figures.trace_tokens),
         "newcomers": _count_newcomers(figures),
         "examples": [(kind, found) for kind in figures.kinds if (found := figures.examples(kind.name))],
-        "gates": _list_gates(output),
+        "gates": list_gates(output),
         "facts": list(list_facts(output)),
         "summary_letters": SUMMARY_LETTERS,
         "top": TOP_PLACES,
@@ -92,9 +91,18 @@ class GateLine(NamedTuple):
     text: str
 
 
-def _list_gates(output: JobOutput) -> list[GateLine]:
+def list_gates(output: JobOutput) -> list[GateLine]:
+    """The limits of a finished job; none before."""
     gates = output.summary.gates if output.summary else []
-    return [GateLine(gate.passed, gate.severity, describe_gate(gate)) for gate in gates]
+    return [GateLine(gate.passed, gate.severity, _describe_limit(gate)) for gate in gates]
+
+
+def _describe_limit(gate: Gate) -> str:
+    """What to do is left out where there is nothing to do."""
+    if not gate.passed:
+        return describe_gate(gate)
+    what = GATE_ADVICE[gate.name][0].partition(",")[0]
+    return f"{100 * gate.value:.3g} % {what} ({gate.name}={gate.limit:g})"
 
 
 def list_facts(output: JobOutput) -> Iterator[tuple[str, str]]:

@@ -90,7 +90,7 @@ class JobOutput(NamedTuple):
         return sum(unit.pairs for unit in self.planned)
 
 
-class Texts(NamedTuple):
+class ReportTexts(NamedTuple):
     """Where the texts of queries and passages are read. `missing` says why there are none."""
 
     reader: UnitReader | None
@@ -124,17 +124,17 @@ def open_output(url: str) -> JobOutput:
     )
 
 
-def open_report_texts(path: Any, output: JobOutput) -> Texts:
+def open_report_texts(path: Any, output: JobOutput) -> ReportTexts:
     """The texts in `path`, or where the job read them. Without them, a report still has judgments and traces."""
     path = path or output.settings.get("input", {}).get("path")
     if path is None:
-        return Texts(None, "this output does not record where its pairs were read; give input.path=…")
+        return ReportTexts(None, "this output does not record where its pairs were read; give input.path=…")
     try:
         store, files = open_input(InputConfig(path=path))
         check_planned_files(store, files, output.units)
     except (SettingsError, RefusedError) as error:
-        return Texts(None, str(error))
-    return Texts(UnitReader(store, output.fingerprint["columns"], ()))
+        return ReportTexts(None, str(error))
+    return ReportTexts(UnitReader(store, output.fingerprint["columns"], ()))
 
 
 def read_rows(output: JobOutput, units: Sequence[Unit], texts: UnitReader | None) -> Iterator[pa.Table]:

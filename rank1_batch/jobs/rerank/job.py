@@ -36,7 +36,7 @@ from rank1_batch.output.deaths import clear_attempts
 from rank1_batch.output.fingerprint import RERANK, find_judge, name_prompt
 from rank1_batch.output.generations import check_redo_finished
 from rank1_batch.output.layout import SUCCESS_PATH, SUMMARY_PATH
-from rank1_batch.output.lease import HeldLease, hold_lease
+from rank1_batch.output.lease import HeldLease, clear_lease, hold_lease
 from rank1_batch.output.notes.kept import clear_kept
 from rank1_batch.output.notes.last_run import record_run
 from rank1_batch.output.ranking import Ranked, rank_units, see_ranking
@@ -46,7 +46,7 @@ from rank1_batch.pairs.units import Unit
 from rank1_batch.replica.judge import JudgeSpec
 from rank1_batch.settings import RerankConfig
 from rank1_batch.storage.retries import count_retries
-from rank1_batch.storage.store import Store, delete_file, put_over, stat_file
+from rank1_batch.storage.store import Store, delete_file, put_over, see_files
 from rank1_batch.versions import find_versions
 
 RECORD_COUNTS_S = 900.0
@@ -69,6 +69,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
     config = resolve_cross_encoder(config)
     work = find_work(config)
     if not work.pending and (summary := find_finished(work, config.gates)):
+        clear_lease(work.output)
         return Outcome(summary, _exit_code(summary), nothing_to_do=True)
     tell_plan(work, console)
     for difference in check_versions(work.committed, config.run.versions):
@@ -80,7 +81,7 @@ def run_rerank(config: RerankConfig, console: Console) -> Outcome:
         record_run(work.output, lease.run_id) as run,
     ):
         # Nothing that can be checked beforehand is wrong.
-        work = claim_work(work, config)
+        work = claim_work(work, config, lease.check)
         judged = judge(work, config, console, before, lease) if work.pending else Judged()
         check_redo_finished(work.output)  # one may be left where files were mended
         outcome = finish(work, judged, config, lease)
@@ -175,7 +176,10 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     Raises RefusedError where another run took over: what it wrote is never replaced.
     """
     start = time.monotonic()
-    seen = {**see_ranking(work.output), **see_end(work.output)}  # before the lease is checked
+    seen = {
+        **see_ranking(work.output),
+        **see_files(work.output, [SUMMARY_PATH, SUCCESS_PATH]),
+    }  # before the lease is checked
     lease.check()
     unread = work.unread | {unit_id for unit_id, _ in judged.failures}
     units = [unit for unit in work.units if unit.unit_id not in unread]
@@ -194,12 +198,6 @@ def finish(work: Work, judged: Judged, config: RerankConfig, lease: HeldLease) -
     lease.check()
     clear_kept(work.output)
     return _write_end(work, summary, seen)
-
-
-def see_end(output: Store) -> dict[str, str]:
-    """Identities of the last files of an earlier run, by path."""
-    found = [stat_file(output, path) for path in (SUMMARY_PATH, SUCCESS_PATH)]
-    return {file.path: file.identity for file in found if file}
 
 
 def _write_end(work: Work, summary: Summary, seen: Mapping[str, str]) -> Outcome:

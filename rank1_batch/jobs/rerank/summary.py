@@ -44,7 +44,7 @@ def add_receipt(judged: Judged, receipt: Receipt) -> Judged:
     failed = ((receipt.unit_id, receipt.failure),) if receipt.failure else ()
     return judged._replace(
         units=judged.units + 1,
-        counts=add_counts(judged.counts, receipt.counts),
+        counts=add_counts(judged.counts, receipt.asked()),
         lost=judged.lost + (not receipt.won and not failed),
         sent_tokens=judged.sent_tokens + receipt.sent_tokens,
         cached_tokens=judged.cached_tokens + receipt.cached_tokens,

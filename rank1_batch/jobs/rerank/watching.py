@@ -17,7 +17,7 @@ from rank1_batch.settings import RerankConfig, find_stall_s
 from rank1_batch.storage.store import Store
 
 JOB_STALLS = 3
-"""Times `run.stall_s` without a row after which a job ends. A replica that hangs may take one, and starts again."""
+"""A job ends after this many times `run.stall_s` without a row. A replica that hangs takes one, and is restarted."""
 
 LOOKS = 20
 """Looks at a job within `run.stall_s`, or more."""
@@ -41,7 +41,8 @@ class Watch:
         self._stall_s, self._every_s = find_stall_s(config), config.run.log_every_s
         self._known = list_deaths(output)
         self._attempts: list[Attempt] = []
-        self._still_s, self._since = 0.0, time.time()
+        # Seconds without a finished row: those in which a replica was at work, and those since the last one was.
+        self._still_s, self._nobody_s, self._since = 0.0, 0.0, time.time()
         self.standstill: str | None = None
 
     @contextmanager
@@ -64,44 +65,48 @@ class Watch:
         seen, looked, said = self._progress.units, time.monotonic(), time.monotonic()
         while self.standstill is None and not ended.wait(min(self._every_s, self._stall_s / LOOKS)):
             with contextlib.suppress(Rank1BatchError):  # the job itself meets the trouble of a store
-                self._tell_deaths()
+                self.tell_deaths()
                 self.look(min(time.monotonic() - looked, LONGEST_LOOK_S), units=self._progress.units - seen)
             seen, looked = self._progress.units, time.monotonic()
             if not ended.is_set() and looked - said >= self._every_s:
                 said = looked
-                self._progress.say(self._describe() if self._still_s else "")
+                self._progress.say(self._describe() if self._still_s or self._nobody_s else "")
         if self.standstill:
             interrupt()
 
-    def _tell_deaths(self) -> None:
+    def tell_deaths(self) -> None:
+        """Say which replicas died since the last call."""
         for name, death in read_deaths(self._output, self._known).items():
             self._known.add(name)
             tell(self._console, describe_death(death))
 
     def look(self, seconds: float, units: int) -> None:
-        """Find out what came in the last seconds: these units, other finished rows, or a replica that is new."""
-        before = self._attempts
+        """Find out what came in the last seconds: these units, other finished rows, or a replica."""
+        room, before = self._has_room(), self._attempts
         if not units:
             self._attempts = read_attempts(self._output, self._run_id)
             self._progress.begun |= bool(self._attempts)
-        if units or len(self._attempts) > len(before) or _count_finished(self._attempts) != _count_finished(before):
-            self._still_s, self._since = 0.0, time.time()
-            return
-        self._still_s += seconds
-        if self._still_s >= JOB_STALLS * self._stall_s + self._find_extra_s():
-            self.standstill = f"{self._describe()}. All committed units are kept. Run the same command again."
+        if units or _count_finished(self._attempts) != _count_finished(before):
+            self._since, self._still_s, self._nobody_s = time.time(), 0.0, 0.0
+        elif room and any(attempt.life not in self._known for attempt in self._attempts):
+            self._still_s, self._nobody_s = self._still_s + seconds, 0.0
+        else:
+            self._nobody_s += seconds
+        self._check()
 
-    def _find_extra_s(self) -> float:
-        """Where no replica can be at work, the seconds that a node may take to come."""
-        return 0.0 if self._attempts and self._has_room() else self._cluster.wait_s
+    def _check(self) -> None:
+        """Set `standstill` where the job has waited for too long: for rows, or for a replica to come and load."""
+        limit_s = JOB_STALLS * self._stall_s
+        if self._still_s >= limit_s or self._nobody_s >= limit_s + self._cluster.wait_s:
+            self.standstill = f"{self._describe()}. All committed units are kept. Run the same command again."
 
     def _describe(self) -> str:
         """What is waited for, and since when."""
-        since = time.strftime("%H:%M:%S", time.localtime(self._since))
+        since, seconds = time.strftime("%H:%M:%S", time.localtime(self._since)), time.time() - self._since
         wanted = self._cluster.max_replicas or self._cluster.replicas
         units = sum(len(attempt.rows) for attempt in self._attempts)
         replicas = f"{len(self._attempts)} of {wanted} replicas have begun to judge, {units} units are under way"
-        return f"no row judged for {self._still_s:.0f} s (since {since}): {replicas}"
+        return f"no row judged for {seconds:.0f} s (since {since}): {replicas}"
 
 
 def describe_death(death: Death) -> str:

@@ -1,7 +1,7 @@
 """What there is to do, before anything is spent."""
 
 import time
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -25,7 +25,7 @@ from rank1_batch.output.fingerprint import (
     reclaim_output,
 )
 from rank1_batch.output.generations import Redo, check_redo_finished
-from rank1_batch.output.layout import PLAN_PATH, SUCCESS_PATH
+from rank1_batch.output.layout import FIRST_STAGES_PATH, INPUTS_PATH, JOB_PATH, PLAN_PATH, SETTINGS_PATH, SUCCESS_PATH
 from rank1_batch.output.plan import (
     read_first_stages,
     read_inputs,
@@ -43,7 +43,10 @@ from rank1_batch.pairs.units import Unit, choose_sizes
 from rank1_batch.replica.golden import GoldenSet, read_golden
 from rank1_batch.settings import GatesConfig, RerankConfig
 from rank1_batch.storage.retries import count_retries
-from rank1_batch.storage.store import FileInfo, Store, delete_file, open_store, stat_file
+from rank1_batch.storage.store import FileInfo, Store, delete_file, open_store, see_files, stat_file
+
+CLAIMED = (JOB_PATH, FIRST_STAGES_PATH, INPUTS_PATH, SETTINGS_PATH)
+"""Files that a run replaces when it begins, apart from the plan."""
 
 MOST_ROWS_RANKED_HERE = 10_000_000
 """The driver alone ranks about 100,000 rows a second: beyond this the nodes of the cluster share the work."""
@@ -163,19 +166,29 @@ def count_before(work: Work, config: RerankConfig) -> Counts:
     return before
 
 
-def claim_work(work: Work, config: RerankConfig) -> Work:
-    """Write the settings and the plan. Returns the work as it is now that no other run can change it."""
-    (reclaim_output if work.abandoned else claim_output)(work.output, work.fingerprint)
+def claim_work(work: Work, config: RerankConfig, check: Callable[[], None] = lambda: None) -> Work:
+    """Write the settings and the plan. Returns the work as it is now that no other run can change it.
+
+    `check` raises RefusedError where another run holds the output. Only files that are there before it is asked are
+    replaced: a run that is paused later than that may wake up after another one.
+    """
+    seen = see_files(work.output, CLAIMED)
+    check()
+    if work.abandoned:
+        reclaim_output(work.output, work.fingerprint, seen)
+    else:
+        claim_output(work.output, work.fingerprint)
     before = stat_file(work.output, PLAN_PATH)
     if read_plan(work.output) != work.planned:  # another run added to it meanwhile
         work = find_work(config)
     if work.units != work.planned:
         # Before the plan: files that are planned are not asked for it again.
-        write_first_stages(work.output, work.first_stages)
+        write_first_stages(work.output, work.first_stages, seen)
         known = {} if work.abandoned else read_inputs(work.output)
-        write_inputs(work.output, {**known, **_digest_new_files(work)})
+        write_inputs(work.output, {**known, **_digest_new_files(work)}, seen)
         write_plan(work.output, work.units, before)
-    record_settings(work.output, config)
+    record_settings(work.output, config, seen)
+    check()  # what is deleted cannot be compared in the same request
     delete_file(work.output, SUCCESS_PATH)
     delete_damaged(work.output, work.units, work.committed.damaged)
     return work._replace(pending=find_now(find_pending(work.output, work.units), work.now))

@@ -15,8 +15,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from rank1_batch.errors import BadFileError, RefusedError, StorageError
-from rank1_batch.output.lease import LEASE_PATH, HeldLease, Timing, hold_lease, may_go_on, read_lease
-from rank1_batch.storage.store import Store, open_store, read_bytes, write_bytes
+from rank1_batch.output.lease import LEASE_PATH, HeldLease, Timing, clear_lease, hold_lease, may_go_on, read_lease
+from rank1_batch.storage.store import Store, delete_file, open_store, read_bytes, write_bytes
 from tests.support.seaweed import wait_for
 
 QUICK = Timing(renew_s=0.05, expires_s=1.0)
@@ -214,4 +214,23 @@ def test_a_lease_is_given_back_also_where_its_run_is_stopped_while_it_takes_it()
     store = Store(Interrupting(), "/judged", "memory://judged")
     with pytest.raises(KeyboardInterrupt), hold(store):
         pass
+    assert read_lease(store) is None
+
+
+def test_a_lease_is_cleared_only_where_its_process_is_gone(store: Store) -> None:
+    """A run may be killed between its last file and its lease; the next one has nothing to do."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    leave_behind(store)
+    clear_lease(store)
+    assert find_holder(store) == "other"  # this process lives
+    leave_behind(store, pid=gone.pid, place="elsewhere")
+    clear_lease(store)
+    assert find_holder(store) == "other"
+    write_bytes(store, LEASE_PATH, b"{")
+    clear_lease(store)
+    assert read_bytes(store, LEASE_PATH) == b"{"
+    delete_file(store, LEASE_PATH)
+    leave_behind(store, pid=gone.pid)
+    clear_lease(store)
     assert read_lease(store) is None

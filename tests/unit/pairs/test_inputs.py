@@ -11,6 +11,7 @@ from rank1_batch.errors import RefusedError
 from rank1_batch.jobs.rerank.planning import plan_units
 from rank1_batch.pairs.inputs import (
     KnownFile,
+    check_planned_files,
     digest_files,
     find_now,
     match_planned_files,
@@ -19,7 +20,7 @@ from rank1_batch.pairs.inputs import (
 )
 from rank1_batch.pairs.units import Unit
 from rank1_batch.settings import InputConfig
-from rank1_batch.storage.store import FileInfo, Store
+from rank1_batch.storage.store import UNKNOWN, FileInfo, Store, open_store
 from tests.support.tiny_model import tiny_pairs
 
 Planned = tuple[list[Unit], dict[str, KnownFile]]
@@ -108,3 +109,16 @@ def test_ten_files_that_are_gone_are_named_and_the_others_counted(folder: Path, 
     lines = str(caught.value).splitlines()
     assert [line for line in lines if "is missing" in line] == [f"  gone-{n:02}.parquet is missing" for n in range(10)]
     assert "and 13 more" in lines
+
+
+def test_a_file_of_which_only_the_size_is_known_is_not_resumed_silently(tmp_path: Path) -> None:
+    """Two files of one size would pass for the same one."""
+    store = open_store(str(tmp_path))
+    for identity in ("etag", f"5{UNKNOWN}"):
+        files, planned = [FileInfo("a.parquet", 5, identity)], [Unit("u", "a.parquet", identity, 0, 1, 1)]
+        check_planned_files(store, files, [])
+        if identity == "etag":
+            check_planned_files(store, files, planned)
+            continue
+        with pytest.raises(RefusedError, match=r"gives only the size of a\.parquet"):
+            check_planned_files(store, files, planned)

@@ -304,3 +304,30 @@ def test_groups_do_not_begin_on_a_dead_engine() -> None:
 
     asyncio.run(run())
     assert begun == []
+
+
+def test_a_call_that_is_cancelled_frees_the_engine_and_its_pairs_are_asked_anew() -> None:
+    """More pairs than slots: some wait for a slot, and some for the engine."""
+    engine = GatedEngine()
+
+    async def run() -> None:
+        feeder = Feeder(engine, POLICY, 2)
+        call = asyncio.create_task(feeder.judge(pairs("abcdef")))
+        await engine.wait_started(2)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        again = asyncio.create_task(feeder.judge(pairs("ab")))
+        await engine.wait_started(4)
+        engine.open(*"ab")
+        assert [judgment.error for judgment in await again] == [None, None]
+        assert engine.started == list("abab")
+
+    asyncio.run(asyncio.wait_for(run(), 30))
+
+
+def test_every_row_is_reported_when_it_is_judged() -> None:
+    reported: list[int] = []
+    rows = [*pairs("aab"), BadRow("the passage is null")]
+    asyncio.run(Feeder(RecordingEngine(), POLICY, 2).judge(rows, on_row=lambda: reported.append(1)))
+    assert len(reported) == 4

@@ -15,6 +15,7 @@ from rank1_batch.judging.scoring import score_verdict
 from rank1_batch.output.commits import check_committed, committed_units
 from rank1_batch.output.counts import Counts, count_judgments
 from rank1_batch.output.deaths import Death, read_attempts, read_deaths, record_death
+from rank1_batch.output.generations import Changes, Redo, read_changes
 from rank1_batch.output.judgments import parse_judgments, read_judgments
 from rank1_batch.output.lease import HeldLease, hold_lease
 from rank1_batch.output.notes.kept import count_kept, read_kept
@@ -180,3 +181,26 @@ def judge_afresh(folder: Path) -> list[dict[str, Any]]:
     with hold_lease(output, print, takeover=False) as lease:
         JudgeUnits(spec_of(config, source, lease, unit), "node")(unit)
     return list(read_judgments(output, unit).to_pylist())
+
+
+def test_a_redo_counts_the_rows_that_it_judged_again_and_what_changed(tmp_path: Path) -> None:
+    config, source, (unit,) = plan_tiny(tmp_path, "policy.max_thinking_tokens=60")
+    output = open_store(config.output.path)
+    with hold_lease(output, print, takeover=False) as lease:
+        first = JudgeUnits(spec_of(config, source, lease, unit), "node")(unit)
+        before = parse_judgments(read_judgments(output, unit))
+        config.policy.max_thinking_tokens = 1000
+        redo = Redo(1, "finish = 'closed'")
+        again = JudgeUnits(spec_of(config, source, lease, unit)._replace(redo=redo), "node")(unit)
+    after = parse_judgments(read_judgments(output, unit))
+    closed = [place for place, judgment in enumerate(before) if judgment.finish is Finish.CLOSED]
+    assert 0 < len(closed) < len(before)
+    changes = read_changes(output, [unit], 1)
+    assert changes.rows == first.counts.closed == len(closed)
+    assert changes.completed == sum(after[place].finish is Finish.COMPLETE for place in closed) > 0
+    assert changes.verdicts == sum(after[place].label != before[place].label for place in closed)
+    assert changes.trace_tokens == sum(after[place].trace_tokens - before[place].trace_tokens for place in closed) > 0
+    assert again.counts.rows == len(before)
+    assert (again.asked().rows, again.asked().trace_tokens) == (changes.rows, changes.trace_tokens)
+    assert first.asked() == first.counts
+    assert read_changes(output, [unit], 2) == Changes()

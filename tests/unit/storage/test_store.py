@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stamina
@@ -13,9 +14,11 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from rank1_batch.errors import AccessError, SettingsError, StorageError
 from rank1_batch.storage.store import (
     Store,
+    _identity,
     create_bytes,
     delete_file,
     find_files,
+    is_identified,
     list_files,
     open_store,
     read_bytes,
@@ -183,6 +186,31 @@ def test_a_deleted_file_is_gone(store: Store) -> None:
     write_bytes(store, "x", b"1")
     delete_file(store, "x")
     assert list_files(store) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"blob_id": "a1", "last_commit": None}, {"blob_id": "b2", "last_commit": None}),  # hf://
+        ({"ETag": '"a"'}, {"ETag": '"b"'}),
+        (
+            {"Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"},
+            {"Last-Modified": "Tue, 02 Jan 2024 00:00:00 GMT"},
+        ),  # http
+        ({"Content-MD5": "a"}, {"Content-MD5": "b"}),
+        ({"sha": "a"}, {"sha": "b"}),  # github://
+        ({"last_modified": "2024-01-01"}, {"last_modified": "2024-01-02"}),
+    ],
+)
+def test_what_a_store_has_tells_two_files_of_one_size_apart(one: dict[str, Any], other: dict[str, Any]) -> None:
+    identities = [_identity({"name": "x", "size": 5, "type": "file", **info}) for info in (one, other)]
+    assert identities[0] != identities[1]
+    assert all(map(is_identified, identities))
+
+
+def test_a_store_that_knows_the_size_alone_says_so() -> None:
+    """As an HTTP server without any of these headers."""
+    assert not is_identified(_identity({"name": "x", "size": 5, "type": "file"}))
 
 
 def test_the_identity_of_a_file_changes_with_its_content_or_time(store: Store, tmp_path: Path) -> None:

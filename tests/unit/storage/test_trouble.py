@@ -1,7 +1,7 @@
 import pytest
 from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ReadTimeoutError
 
-from rank1_batch.storage.trouble import describe_failure, say, say_waiting, watch_stores
+from rank1_batch.storage.trouble import describe_failure, say_trouble, say_waiting, watch_stores
 
 URL = "https://s3.example.com/bucket/key?list-type=2&prefix=x"
 
@@ -34,5 +34,5 @@ def test_a_store_that_does_not_answer_is_a_line_now_and_then() -> None:
 
 
 def test_where_nobody_watches_the_line_goes_to_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    say("s3://x does not answer")
+    say_trouble("s3://x does not answer")
     assert caplog.messages == ["s3://x does not answer"]

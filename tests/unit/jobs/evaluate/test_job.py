@@ -9,8 +9,8 @@ import pytest
 from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import SettingsError
 from rank1_batch.jobs.evaluate.instructions import InstructionScore
-from rank1_batch.jobs.evaluate.job import run_evaluation
-from rank1_batch.jobs.evaluate.report import Evaluation
+from rank1_batch.jobs.evaluate.job import run_evaluation, run_evaluations
+from rank1_batch.jobs.evaluate.report import Evaluation, build_json
 from rank1_batch.jobs.evaluate.settings import EvaluateConfig, check_config
 from rank1_batch.measuring.agreement import Agreement
 from rank1_batch.storage.store import open_store
@@ -125,6 +125,67 @@ def test_instructions_are_scored_within_one_run_of_both_forms_of_its_queries(tmp
     (tmp_path / "qrels").write_text("q-og 0 a 1\nq-changed 0 a 0\n")
     found = evaluate(f"run={tmp_path}/run", f"qrels={tmp_path}/qrels")
     assert found.instructions == InstructionScore(0.5, queries=1, documents=1, missing=0)
+
+
+def test_a_given_list_of_changed_documents_stands_in_place_of_the_derived_one(tmp_path: Path) -> None:
+    """c falls from rank 1 to 3, which is 1 - 1/3 as in mteb's `calculate_pmrr`. Grades would show a alone."""
+    (tmp_path / "run").write_text("q-og Q0 c 1 9 x\nq-og Q0 a 2 8 x\nq-changed Q0 a 1 9 x\nq-changed Q0 b 2 8 x\n")
+    (tmp_path / "qrels").write_text("q-og 0 a 1\nq-changed 0 a 0\n")
+    (tmp_path / "diff.jsonl").write_text('{"query-id": "q", "corpus-ids": ["c"]}')
+    files = [f"run={tmp_path}/run", f"qrels={tmp_path}/qrels"]
+    found = evaluate(*files, f"changed.documents={tmp_path}/diff.jsonl")
+    assert found.instructions is not None
+    assert found.instructions == InstructionScore(1 - 1 / 3, queries=1, documents=1, missing=0)
+
+
+def test_measures_of_chosen_queries_leave_p_mrr_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("q-og Q0 a 1 9 x\nq-og Q0 b 2 8 x\nq-changed Q0 b 1 9 x\nq-changed Q0 a 2 8 x\n")
+    (tmp_path / "qrels").write_text("q-og 0 a 1\nq-changed 0 a 0\nq-changed 0 b 1\n")
+    found = evaluate(f"run={tmp_path}/run", f"qrels={tmp_path}/qrels", "queries=-og$", "measures=[RR]")
+    assert found.ours == {"RR": {"q-og": 1.0}}
+    assert found.queries.measured == 1
+    assert found.instructions == InstructionScore(0.5, queries=1, documents=1, missing=0)
+    [problem] = problems_of(f"run={tmp_path}/run", f"qrels={tmp_path}/qrels", "queries=x$")
+    assert problem == "queries=x$ is found in no id of a graded query"
+
+
+def test_values_are_those_of_groups_of_queries(tmp_path: Path) -> None:
+    """NevIR's pairwise accuracy: the second pair prefers one passage for both of its queries."""
+    orders = {"1_q1": "ab", "1_q2": "ba", "2_q1": "ab", "2_q2": "ab"}
+    lines = [f"{query} Q0 {doc} 1 {9 - rank} x" for query, docs in orders.items() for rank, doc in enumerate(docs)]
+    (tmp_path / "run").write_text("\n".join(lines))
+    (tmp_path / "qrels").write_text("".join(f"{query} 0 {'a' if query[-1] == '1' else 'b'} 1\n" for query in orders))
+    files = [f"run={tmp_path}/run", f"first_stage={tmp_path}/run", f"qrels={tmp_path}/qrels", "measures=[P@1]"]
+    found = evaluate(*files, "group_by=^(.+)_q[12]$", "aggregate=all")
+    assert found.ours == found.first == {"P@1": {"1": 1.0, "2": 0.0}}
+    assert found.comparisons["P@1"].value == 0.5
+    assert found.grouped == (2, "all")
+    assert build_json(found)["groups"] == {"count": 2, "aggregate": "all"}
+
+
+def test_several_sets_of_grades_are_measured_apart(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("q Q0 a 1 9 x\nq Q0 b 2 8 x\n")
+    (tmp_path / "old").write_text("q 0 b 1\n")
+    (tmp_path / "new").write_text("q 0 a 1\n")
+    settings = [f"run={tmp_path}/run", "measures=[RR]"]
+    settings += [f"named_qrels.{name}={tmp_path}/{name}" for name in ("old", "new")]
+    config = load_settings([*settings, f"report.path={tmp_path}/report"], "evaluate", EvaluateConfig, check_config)
+    found = run_evaluations(config)
+    assert {name: one.comparisons["RR"].value for name, one in found.items()} == {"old": 0.5, "new": 1.0}
+    assert json.loads((tmp_path / "report" / "new" / "evaluation.json").read_text())["measures"]["RR"]["value"] == 1.0
+
+
+def test_grades_are_given_once_or_by_names() -> None:
+    either = ["give either qrels=… (people's grades) or named_qrels.NAME=… for each of several"]
+    assert problems_of("run=a") == problems_of("run=a", "qrels=q", "named_qrels.b=c") == either
+
+
+def test_groups_and_patterns_that_cannot_work_are_told() -> None:
+    assert problems_of("run=a", "qrels=q", "queries=(", "aggregate=least") == [
+        "queries is no regular expression: missing ), unterminated subpattern at position 0",
+        "aggregate=least needs group_by, which says what the groups are",
+        "aggregate is 'least', but must be one of mean, min, all",
+    ]
 
 
 def test_all_settings_that_cannot_work_are_told_at_once() -> None:

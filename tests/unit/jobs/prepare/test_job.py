@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from rank1_batch.cli.compose import load_settings
+from rank1_batch.collection.sources import FileSource
 from rank1_batch.columns import FIRST_STAGE_KEY
 from rank1_batch.errors import BadFileError, RefusedError, SettingsError
 from rank1_batch.jobs.prepare.command import main
-from rank1_batch.jobs.prepare.job import PREPARE, PROBLEMS_PATH
+from rank1_batch.jobs.prepare.job import PREPARE, PROBLEMS_PATH, Sources, check_identified
 from rank1_batch.jobs.prepare.settings import PrepareConfig, check_config
+from rank1_batch.storage.store import UNKNOWN, FileInfo, open_store
 from tests.support.paths import ROOT
 from tests.unit.collection.test_ir_datasets import register_dataset
 
@@ -135,6 +137,14 @@ def test_a_source_that_changed_is_refused(source: Path, prepare: Prepare, capfd:
     assert "sha256" in capfd.readouterr().err
 
 
+def test_sources_that_may_have_changed_unseen_are_not_resumed_silently() -> None:
+    store = open_store("memory://sources")
+    known, unknown = (FileSource(store, FileInfo("corpus.jsonl", 5, identity)) for identity in ("etag", f"5{UNKNOWN}"))
+    check_identified(Sources([unknown], [known], [known], [], []))
+    with pytest.raises(RefusedError, match=r"corpus\.jsonl: its store tells only its size"):
+        check_identified(Sources([known], [known], [unknown], [], []))
+
+
 def test_files_of_no_preparation_are_left_alone(
     prepare: Prepare, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,6 +242,24 @@ def test_broken_lines_can_be_skipped_and_are_counted_and_listed(
     assert "corpus.jsonl, line 5: " in corpus_line
 
 
+def test_excluded_documents_identical_ids_and_a_sample(
+    source: Path, prepare: Prepare, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (source / "excluded.tsv").write_text("1\ta\n")
+    with (source / "run.trec").open("a") as run:
+        run.write("1 Q0 1 3 0.5 t\n")
+    assert prepare(f"exclude={source}/excluded.tsv", "drop_identical_ids=true") == GOOD
+    pairs = [(pair["query_id"], pair["doc_id"], pair["first_stage_rank"]) for pair in read_pairs(tmp_path / "pairs")]
+    assert pairs == [("1", "b", 1), ("2", "b", 1), ("2", "c", 2)]
+    assert "1 excluded candidates, 1 with their query's id" in capfd.readouterr().out
+    summary = json.loads((tmp_path / "pairs" / "summary.json").read_text())
+    assert summary["removed"] == {"excluded": 1, "identical_ids": 1}
+    (source / "excluded.tsv").write_text("1\tb\nand more\tb\n")
+    assert prepare(f"exclude={source}/excluded.tsv", "drop_identical_ids=true") == REFUSED
+    assert prepare("sample=1", f"output.path={tmp_path}/sample") == GOOD
+    assert len({pair["query_id"] for pair in read_pairs(tmp_path / "sample")}) == 1
+
+
 def test_an_empty_run_is_an_error(source: Path, prepare: Prepare, capfd: pytest.CaptureFixture[str]) -> None:
     (source / "run.trec").write_text("# nothing found\n")
     assert prepare() == SettingsError.exit_code
@@ -282,6 +310,8 @@ def test_a_data_set_of_ir_datasets_serves_as_all_three(tmp_path: Path) -> None:
         ("corpus_columns={doc_id: a, passage: a}", "corpus_columns: two columns are mapped to a; map each to its own"),
         ("corpus=[]", "corpus must be a path or a list of paths"),
         ("run_format=csv", "run_format"),
+        ("sample=0", "sample is 0, but must be at least 1"),
+        ("exclude=[]", "exclude must be a path or a list of paths"),
         ("on_broken_line=ignore", "on_broken_line is 'ignore', but must be one of fail, skip"),
         ("shard_rows=3", "shard_rows: no such setting"),
     ],

@@ -1,3 +1,4 @@
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from rank1_batch.collection.runs import RUN_SCHEMA
 from rank1_batch.collection.texts import TEXT_SCHEMA
 from rank1_batch.errors import SettingsError, StorageError
-from rank1_batch.jobs.prepare.join import Join, open_join
+from rank1_batch.jobs.prepare.join import Join, Limits, Removed, open_join
 
 
 class Line(NamedTuple):
@@ -160,6 +161,31 @@ def test_candidates_below_the_depth_are_no_problem() -> None:
         load(join, run, 1, [Text("1", "one")], [Text("a", "A")])
         assert problems(join) == []
         assert join.count().passages_needed == 1
+
+
+def test_documents_that_may_not_be_ranked_make_room_for_others() -> None:
+    """BRIGHT's excluded ids, and a document with the id of its query, as mteb's `ignore_identical_ids` leaves out."""
+    run = [Line("1", doc_id, rank, -rank) for rank, doc_id in enumerate(["out", "1", "a", "b"], 1)]
+    run += [Line("2", "out", 1, 1.0)]
+    limits = Limits({"1": ["out", "unknown"]}, drop_identical_ids=True)
+    with open_join(0.25, None) as join:
+        removed = join.load_run(batches(RUN_SCHEMA, run), 1, limits)
+        candidates = join._connection.sql("SELECT query_id, doc_id, place FROM candidates ORDER BY 1").fetchall()
+    assert removed == Removed(excluded=1, identical_ids=1)
+    assert candidates == [("1", "a", 1), ("2", "out", 1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_sample_is_of_whole_queries_and_the_same_everywhere(seed: int) -> None:
+    run = [Line(f"q{n % 20}", f"d{n}", n, float(-n)) for n in range(60)]
+    chosen = sorted({line.query_id for line in run}, key=lambda q: hashlib.sha256(f"{seed}\n{q}".encode()).hexdigest())[
+        :5
+    ]
+    for rows in (run, run[::-1]):
+        with open_join(0.25, None) as join:
+            join.load_run(batches(RUN_SCHEMA, rows), None, Limits(sample=5, seed=seed))
+            found = join._connection.sql("SELECT query_id, count(*) FROM candidates GROUP BY 1").fetchall()
+        assert sorted(found) == sorted((query_id, 3) for query_id in chosen)
 
 
 def test_an_instruction_of_its_own_file_goes_before_that_of_the_query() -> None:

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from rank1_batch.cli.compose import load_settings
 from rank1_batch.errors import RefusedError
-from rank1_batch.jobs.redo.job import run_redo
+from rank1_batch.jobs.redo.job import describe_changes, run_redo
 from rank1_batch.jobs.redo.settings import RedoConfig
 from rank1_batch.jobs.rerank.job import run_rerank
 from rank1_batch.output.commits import commit_unit, read_generation
 from rank1_batch.output.counts import count_judgments
-from rank1_batch.output.generations import read_generations, write_generations
+from rank1_batch.output.generations import Changes, read_generations, write_generations
 from rank1_batch.output.judgments import parse_judgments, read_judgments
 from rank1_batch.output.layout import SUCCESS_PATH, judgments_path
 from rank1_batch.output.lease import LEASE_PATH, Timing, hold_lease
@@ -135,3 +135,8 @@ def test_a_redo_works_on_an_output_whose_job_left_a_file_out(judged: RerankConfi
     assert outcome.summary.counts.rows == 15
     assert outcome.summary.bad_files == ["part-0.parquet: cannot be read"]
     assert is_finished(store, read_plan(store))
+
+
+def test_a_redo_says_what_it_changed() -> None:
+    told = describe_changes(Changes(rows=43, completed=40, verdicts=7, trace_tokens=9))
+    assert told == "43 rows were judged again: 40 are complete now, 7 have another label"

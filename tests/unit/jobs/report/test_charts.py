@@ -44,7 +44,7 @@ def test_gains_are_drawn_from_the_most_gained_to_the_most_lost() -> None:
     chart = draw_gains({"q1": -0.2, "q&2": 0.4, "q3": 0.0}, "nDCG@10")
     assert chart is not None
     assert [bar.link for bar in chart.bars] == ["q=q%262", "q=q3", "q=q1"]
-    assert chart.summary == "1 queries gained and 1 lost nDCG@10, of 3."
+    assert chart.summary == "nDCG@10: 1 gained and 1 lost, of 3 queries."
     assert chart.bars[0].y < chart.base <= chart.bars[2].y
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rank1_batch.jobs.report.figures import EXAMPLES, Figures, choose_step, find_quantile
+from rank1_batch.jobs.report.figures import EXAMPLES_SHOWN, Figures, choose_step, find_quantile
 from rank1_batch.jobs.report.queries import ReportedQuery, ReportedRow
 
 
@@ -51,7 +51,7 @@ def test_scores_of_0_and_1_and_endless_log_odds_are_counted_at_the_ends() -> Non
 
 def test_the_examples_are_the_heaviest_in_whatever_order_rows_come() -> None:
     rows = [make_row(place, was=place + 1 + place % 7, score=place / 40) for place in range(40)]
-    expected = sorted(range(40), key=lambda place: (-(place % 7), place))[:EXAMPLES]
+    expected = sorted(range(40), key=lambda place: (-(place % 7), place))[:EXAMPLES_SHOWN]
     for seed in range(5):
         random.Random(seed).shuffle(rows)
         assert shown(count(rows), "up") == expected

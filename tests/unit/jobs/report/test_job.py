@@ -13,8 +13,10 @@ from rank1_batch.jobs.evaluate.settings import EvaluateConfig, MeasuredConfig
 from rank1_batch.jobs.report.command import main
 from rank1_batch.jobs.report.job import estimate_report, run_report
 from rank1_batch.jobs.report.settings import ReportJobConfig, check_report
+from rank1_batch.output.commits import count_committed
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.ranking import rank_units
+from rank1_batch.output.summary import Summary, write_summary
 from rank1_batch.storage.store import open_store
 from tests.support.paths import ROOT
 from tests.support.scripted import judge_here
@@ -107,7 +109,9 @@ def test_a_dry_run_tells_the_size_and_writes_nothing(judged: Path, capfd: pytest
 def test_measures_are_those_of_evaluate(tmp_path: Path) -> None:
     judge_here(f"input.path={PAIRS}/part-0.parquet", f"output.path={tmp_path}/judged")
     store = open_store(f"{tmp_path}/judged")
-    rank_units(store, read_plan(store))
+    units = read_plan(store)
+    ranked = rank_units(store, units)
+    write_summary(store, Summary(count_committed(store, units), duplicate_candidates=ranked.duplicates))
     for missing in ("zero", "leave_out"):
         run_report(load(tmp_path, f"qrels={QRELS}", f"missing_queries={missing}"))
         config = EvaluateConfig(qrels=QRELS, output=MeasuredConfig(f"{tmp_path}/judged"), missing_queries=missing)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from rank1_batch.jobs.report.overview import describe_cost, list_facts
+from rank1_batch.jobs.report.overview import describe_cost, list_facts, list_gates
 from rank1_batch.jobs.report.source import open_output
 from rank1_batch.output.counts import Counts
-from rank1_batch.output.summary import ReplicaTotals, RunTotals, Summary, write_summary
+from rank1_batch.output.summary import Gate, ReplicaTotals, RunTotals, Summary, write_summary
 from tests.support.scripted import judge_here
 from tests.support.tiny_model import tiny_pairs
 
@@ -37,3 +37,12 @@ def test_facts_name_model_prompt_and_policy_and_of_a_finished_job_its_last_run(j
     write_summary(output.store, Summary(counts=Counts(rows=40), this_run=run))
     after = dict(list_facts(open_output(judged)))
     assert after["Last run"] == "40 rows in 1 min 1 s, 0 replicas on 1 nodes"
+
+
+def test_a_limit_that_was_not_kept_is_told_with_what_to_do(judged: str) -> None:
+    output = open_output(judged)
+    kept, missed = (Gate("true_most", value, 0.95, passed=value < 0.95, severity="warn") for value in (0.5, 0.99))
+    write_summary(output.store, Summary(counts=Counts(rows=40), gates=[kept, missed]))
+    told = [(line.passed, line.text) for line in list_gates(open_output(judged))]
+    assert told[0] == (True, "50 % of the rows are true (true_most=0.95)")
+    assert told[1][1].endswith("do input.columns name the query and the passage?")

@@ -27,7 +27,7 @@ DEATH = Death("1@host", "its process was killed, or crashed", {"u1": [(0, 60)], 
 class Job:
     """A watched job whose replicas this test plays."""
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(self, folder: Path, *settings: str, room: bool = True) -> None:
         config = load_config(
             ["model=custom", "model.name=none", "engine=scripted", "input.path=pairs", f"output.path={folder}",
              "cluster.wait_s=0", "run.log_every_s=0.02", *settings]
@@ -36,7 +36,7 @@ class Job:
         self._text = io.StringIO()
         console = Console(file=self._text, width=200)
         self.progress = JobProgress(console, 100, 10, Counts(), 0)
-        self.watch = Watch(self.store, "run", config, self.progress, console, lambda: True)
+        self.watch = Watch(self.store, "run", config, self.progress, console, lambda: room)
 
     def printed(self) -> list[str]:
         return self._text.getvalue().splitlines()
@@ -65,7 +65,7 @@ def test_a_line_comes_every_so_often_also_while_no_unit_does(tmp_path: Path) -> 
 
 def test_lines_are_no_more_frequent_than_asked_for(tmp_path: Path) -> None:
     job = Job(tmp_path, "run.log_every_s=1000", "run.stall_s=1")
-    run(job, lambda: wait_for(lambda: job.watch._still_s > 0.2, "nobody looked"))
+    run(job, lambda: wait_for(lambda: job.watch._nobody_s > 0.2, "nobody looked"))
     assert job.printed() == []
 
 
@@ -102,18 +102,33 @@ def test_a_replica_that_comes_late_gets_its_time(tmp_path: Path) -> None:
     job = Job(tmp_path, "run.stall_s=100", "cluster.wait_s=1000")
     job.watch.look(1200, units=0)
     job.begin(0)
-    job.watch.look(1, units=0)
     job.watch.look(200, units=0)
     assert not job.watch.standstill
     job.watch.look(100, units=0)
     assert job.watch.standstill
 
 
-def test_a_replica_that_only_begins_again_and_again_makes_no_progress(tmp_path: Path) -> None:
-    job = Job(tmp_path, "run.stall_s=100")
-    for life in range(1 + JOB_STALLS):
-        write_attempt(job.store, "run", "replica", Attempt(f"life {life}", "1@host", "node", 0, {"u1": [(0, 9)]}))
-        job.watch.look(100, units=0)
+def test_the_time_in_which_a_replica_starts_again_is_not_that_in_which_it_hangs(tmp_path: Path) -> None:
+    job = Job(tmp_path, "run.stall_s=100", "cluster.wait_s=1000")
+    for life in range(JOB_STALLS):
+        attempt = Attempt(f"life {life}", "1@host", "node", 0, {"u1": [(0, 9)]})
+        write_attempt(job.store, "run", "replica", attempt)
+        job.watch.look(99, units=0)
+        record_death(job.store, attempt.life, DEATH)
+        job.watch.tell_deaths()
+        job.watch.look(1200, units=0)
+        assert not job.watch.standstill
+    write_attempt(job.store, "run", "replica", Attempt("last", "1@host", "node", 0, {"u1": [(0, 9)]}))
+    job.watch.look(99, units=0)
+    assert job.watch.standstill
+
+
+def test_a_replica_whose_node_is_gone_is_not_at_work(tmp_path: Path) -> None:
+    job = Job(tmp_path, "run.stall_s=100", "cluster.wait_s=1000", room=False)
+    job.begin(0)
+    job.watch.look(1200, units=0)
+    assert not job.watch.standstill
+    job.watch.look(100, units=0)
     assert job.watch.standstill
 
 
