@@ -57,7 +57,8 @@ def find_committed(store: Store, unit: Unit, generation: int = 0) -> Counts | No
 
 
 def _read_footer(store: Store, unit: Unit, file: FileInfo) -> pq.FileMetaData:
-    (footer,) = read_footers(store, [file])
+    (listed,) = read_footers(store, [file])
+    footer = _read_anew(store, unit, listed)
     if reason := _find_damage(store, unit, footer):
         raise _damage_error(store, [reason])
     return footer
@@ -123,7 +124,8 @@ def _count_files(
     fresh = [unit for unit in units if unit.unit_id not in known]
     damaged: dict[str, str] = {}
     footers = read_footers(store, [found[unit.unit_id] for unit in fresh])
-    for unit, footer in zip(fresh, footers, strict=True):
+    for unit, listed in zip(fresh, footers, strict=True):
+        footer = _read_anew(store, unit, listed)
         reason = _find_damage(store, unit, footer)
         if reason or isinstance(footer, BadFileError):
             damaged[unit.unit_id] = str(reason)
@@ -141,13 +143,21 @@ def count_committed(store: Store, units: Sequence[Unit]) -> Counts:
     return check_committed(store, units).check(store)
 
 
+def _read_anew(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileError) -> pq.FileMetaData | BadFileError:
+    """A footer that could not be read, read once more: a redo may have replaced its file since it was listed.
+
+    Raises StorageError where it is the store that cannot be read.
+    """
+    if isinstance(footer, BadFileError):
+        with contextlib.suppress(BadFileError):
+            return open_parquet(store, judgments_path(unit.unit_id)).metadata
+    return footer
+
+
 def _find_damage(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileError) -> str | None:
     """Why a file does not hold the judgments of this unit; None where it does."""
     path = judgments_path(unit.unit_id)
     if isinstance(footer, BadFileError):
-        # Raises StorageError where it is the store that cannot be read.
-        with contextlib.suppress(BadFileError):
-            open_parquet(store, path)
         return str(footer).removeprefix(f"{store.url}/")
     if COUNTS_KEY not in (footer.metadata or {}):
         return f"{path}: another program wrote this file"

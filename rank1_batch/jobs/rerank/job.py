@@ -13,7 +13,7 @@ from rich.console import Console
 
 from rank1_batch.cli.command import end, tell
 from rank1_batch.engines.cross_encoder import resolve_cross_encoder
-from rank1_batch.errors import AccessError, InterruptedJobError, ReplicaError, StorageError
+from rank1_batch.errors import AccessError, InterruptedJobError, ReplicaError, SettingsError, StorageError
 from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import FAIL, check_gates, list_failures
 from rank1_batch.jobs.rerank.mixing import check_versions
@@ -135,6 +135,16 @@ def _in_mid_run() -> Iterator[None]:
         raise StorageError(message) from error
 
 
+@contextmanager
+def _blame_takeover(lease: HeldLease) -> Iterator[None]:
+    """Raise RefusedError where replicas could not start since another run took over: they find no lease of this one."""
+    try:
+        yield
+    except SettingsError:
+        lease.check()
+        raise
+
+
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
@@ -153,7 +163,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     recorded = -math.inf
     receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
     stopping = stop_on_sigterm(lease.stop, config.run.grace_s)
-    with progress.show(), stopping, watch.keep(), closing(receipts):
+    with _blame_takeover(lease), progress.show(), stopping, watch.keep(), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
             judged = add_receipt(judged, receipt)

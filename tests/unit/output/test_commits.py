@@ -1,12 +1,14 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
-from rank1_batch.output.commits import commit_unit, committed_units, find_committed
+from rank1_batch.output.commits import commit_unit, committed_units, count_committed, find_committed
 from rank1_batch.output.counts import Counts, read_counts
 from rank1_batch.output.layout import PROMPT_KEY, judgments_path
 from rank1_batch.pairs.units import Unit
@@ -67,3 +69,30 @@ def test_half_written_and_foreign_files_are_no_commits(store: Store) -> None:
     write_bytes(store, "judgments/.aaaa.parquet.x7f3", b"PAR1")
     write_bytes(store, "judgments/README", b"")
     assert committed_units(store) == set()
+
+
+class Listing(MemoryFileSystem):
+    """A store whose files are replaced by larger ones right after they were listed."""
+
+    store: ClassVar[dict[str, Any]] = {}
+    pseudo_dirs: ClassVar[list[str]] = [""]
+    later: bytes | None = None
+
+    def find(self, path: str, *args: Any, **options: Any) -> Any:
+        found = super().find(path, *args, **options)
+        for name in found if self.later is not None else ():
+            self.pipe_file(name, self.later)
+        return found
+
+
+def test_a_file_that_is_replaced_after_it_was_listed_is_not_damaged() -> None:
+    """A redo does so."""
+    files = Listing()
+    store = Store(files, "/replaced", "memory://replaced")
+    commit_unit(store, UNIT, TABLE, COUNTS)
+    small = read_bytes(store, judgments_path(UNIT.unit_id))
+    commit_unit(store, UNIT, TABLE.replace_schema_metadata({"longer": "x" * 1000}), COUNTS, generation=1)
+    files.later = read_bytes(store, judgments_path(UNIT.unit_id))
+    assert small is not None
+    write_bytes(store, judgments_path(UNIT.unit_id), small)
+    assert count_committed(store, [UNIT]) == COUNTS
