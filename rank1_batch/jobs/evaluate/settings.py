@@ -127,7 +127,7 @@ Measures a run, or the output of a rerank job, against people's grades.
 
 Groups of queries, as in NevIR (both queries of a pair must be right):
 
-  rank1-batch evaluate output.path=judged qrels=qrels.txt \
+  rank1-batch evaluate output.path=judged qrels=qrels.txt \\
     measures=[P@1] 'group_by=^(.+)_q[12]$' aggregate=all
 
 missing_queries=zero is trec_eval -c: a graded query without candidates counts
