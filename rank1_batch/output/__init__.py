@@ -1,1 +1,1 @@
-"""What lies under `output.path`: a module a file."""
+"""The files under `output.path`, one module for each."""

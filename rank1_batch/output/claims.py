@@ -1,6 +1,6 @@
-"""Whose folder this is: a job's first file says what decided its output, and other jobs and settings are refused.
+"""Whose folder this is. The first file of a job holds all that decides its output. Other jobs and settings are refused.
 
-Equal claims give equal output, so the same command may continue in a folder that it claimed before.
+Equal claims give equal output. So the same command may continue in a folder that it claimed before.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from rank1_batch.storage.documents import create_document, parse_json, read_docu
 from rank1_batch.storage.store import Store, list_files
 
 Claim = Mapping[str, Any]
-"""All that decides an output, readable and comparable: plain values and mappings of them."""
+"""All that decides an output, as plain values and mappings of them."""
 
 
 class Owner(NamedTuple):
-    """A job that writes into a folder of its own: its name, the setting that names the folder, and its claim's path."""
+    """A job that writes into its own folder: its name, the setting that names the folder, and the path of its claim."""
 
     job: str
     setting: str
@@ -24,9 +24,9 @@ class Owner(NamedTuple):
 
 
 def check_claim(store: Store, owner: Owner, claim: Claim) -> bool:
-    """Whether the folder holds this claim already; False where it is free. Writes nothing.
+    """Whether the folder holds this claim already. False if it is free. Writes nothing.
 
-    Raises RefusedError where the folder holds another claim of this job, with the settings that differ, or files that
+    Raises RefusedError if the folder holds another claim of this job (with the settings that differ), or files that
     the job did not write.
     """
     found = read_claim(store, owner)
@@ -46,18 +46,18 @@ def check_claim(store: Store, owner: Owner, claim: Claim) -> bool:
 
 
 def write_claim(store: Store, owner: Owner, claim: Claim) -> None:
-    """Write the claim, unless it is there. Raises RefusedError where another run claimed the folder meanwhile."""
+    """Write the claim if there is none. Raises RefusedError if another run has claimed the folder since."""
     if not create_document(store, owner.path, claim):
         check_claim(store, owner, claim)
 
 
 def read_claim(store: Store, owner: Owner) -> dict[str, Any] | None:
-    """What decided the output in this folder; None where there is none. Raises BadFileError for a damaged one."""
+    """The claim in this folder, or None. Raises BadFileError if it is damaged."""
     return read_document(store, owner.path, dict[str, Any])
 
 
 def check_same(store: Store, owner: Owner, old: Claim, new: Claim) -> None:
-    """Raises RefusedError with every setting that differs, unless none does."""
+    """Raises RefusedError with every setting that differs, if there are any."""
     if differing := list_differences(old, new):
         lines = "\n".join(differing)
         raise RefusedError(
@@ -77,7 +77,7 @@ def list_differences(old: Claim, new: Claim) -> list[str]:
 
 
 def as_written(claim: Claim) -> dict[str, Any]:
-    """The claim as it comes back from its file: tuples are lists, enums are text."""
+    """The claim as its file gives it back: tuples are lists, and enums are text."""
     return parse_json(to_json(claim), dict[str, Any])
 
 

@@ -1,4 +1,4 @@
-"""judgments/<unit>.parquet: its existence is the commit."""
+"""judgments/<unit>.parquet. A unit is committed if its file exists."""
 
 import contextlib
 import json
@@ -21,16 +21,16 @@ from rank1_batch.storage.store import FileInfo, Store, create_bytes, list_files,
 
 
 def committed_units(store: Store) -> set[str]:
-    """Ids of the units whose judgments are there."""
+    """Ids of the units that are committed."""
     return {Path(file.path).stem for file in list_files(store, JUDGMENTS_FOLDER) if file.path.endswith(".parquet")}
 
 
 def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, generation: int = 0) -> bool:
-    """Put a unit's judgments. True if this call did it, False if they were there already.
+    """Commit the judgments of a unit. True if this call did it, False if they were there already.
 
-    The file's metadata are the table's own, the counts and the generation. A later generation replaces an earlier one
-    in one step, and never the other way round. Raises RuntimeError where the number of rows is not the plan's: a bug,
-    and nothing is put.
+    The metadata of the file are those of the table, the counts and the generation. A later generation replaces an
+    earlier one in one step, never the other way round. Raises RuntimeError if the number of rows is not that of the
+    plan. That would be a bug, and nothing is written.
     """
     if len(judgments) != unit.pairs:
         raise RuntimeError(f"unit {unit.unit_id}: {len(judgments)} judgments for {unit.pairs} pairs")
@@ -45,9 +45,9 @@ def commit_unit(store: Store, unit: Unit, judgments: pa.Table, counts: Counts, g
 
 
 def find_committed(store: Store, unit: Unit, generation: int = 0) -> Counts | None:
-    """The counts of a unit whose judgments are there, in this generation or a later one; None where they are not.
+    """The counts of a unit that is committed in this generation or a later one, or None.
 
-    They come from the footer of the unit's file. Raises BadFileError where that file is damaged.
+    They come from the footer of the unit's file. Raises BadFileError if that file is damaged.
     """
     file = stat_file(store, judgments_path(unit.unit_id))
     if file is None:
@@ -65,14 +65,14 @@ def _read_footer(store: Store, unit: Unit, file: FileInfo) -> pq.FileMetaData:
 
 
 def read_generation(metadata: Mapping[bytes, bytes] | None) -> int:
-    """Which generation of its judgments a unit's Parquet file holds; 0 where no row was judged again."""
+    """The generation of judgments that a unit's Parquet file holds. 0 if no row was judged again."""
     return int((metadata or {}).get(GENERATION_KEY, 0))
 
 
 class Committed(NamedTuple):
-    """What the footers of committed files say: their counts, and what is wrong with damaged ones, by unit id.
+    """What the footers of committed files say: their counts, and by unit id what is wrong with damaged files.
 
-    `versions` are those that judged them, as the JSON text in the footers, each with how many units it judged.
+    `versions` maps the versions that judged units, as JSON text, to the number of these units.
     """
 
     counts: Counts
@@ -80,17 +80,17 @@ class Committed(NamedTuple):
     versions: Mapping[str, int] = {}
 
     def check(self, store: Store) -> Counts:
-        """The counts. Raises BadFileError that names the damaged files, if there are any."""
+        """The counts. Raises BadFileError with the damaged files, if there are any."""
         if self.damaged:
             raise _damage_error(store, list(self.damaged.values()))
         return self.counts
 
 
 def check_committed(store: Store, units: Sequence[Unit]) -> Committed:
-    """What the files of these units hold. Reads the footers of those that are not recorded (`record_counted`).
+    """What the files of these units hold. Reads the footers of files that are not recorded yet (`record_counted`).
 
-    Damaged is a file that cannot be read, that another program wrote, or that holds another unit or number of rows.
-    Raises StorageError where a unit has no file.
+    A file is damaged if it cannot be read, if another program wrote it, or if it holds another unit or number of rows.
+    Raises StorageError if a unit has no file.
     """
     files = {file.path: file for file in list_files(store, JUDGMENTS_FOLDER)}
     missing = [unit.unit_id for unit in units if judgments_path(unit.unit_id) not in files]
@@ -138,15 +138,15 @@ def _count_files(
 def count_committed(store: Store, units: Sequence[Unit]) -> Counts:
     """The counts of all committed units together, from the footers of their files.
 
-    Raises StorageError where a unit has no file, BadFileError where a file is damaged.
+    Raises StorageError if a unit has no file, and BadFileError if a file is damaged.
     """
     return check_committed(store, units).check(store)
 
 
 def _read_anew(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileError) -> pq.FileMetaData | BadFileError:
-    """A footer that could not be read, read once more: a redo may have replaced its file since it was listed.
+    """Read a footer once more that could not be read. A redo may have replaced its file since it was listed.
 
-    Raises StorageError where it is the store that cannot be read.
+    Raises StorageError if the store itself cannot be read.
     """
     if isinstance(footer, BadFileError):
         with contextlib.suppress(BadFileError):
@@ -155,7 +155,7 @@ def _read_anew(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileError)
 
 
 def _find_damage(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileError) -> str | None:
-    """Why a file does not hold the judgments of this unit; None where it does."""
+    """Why a file does not hold the judgments of this unit, or None if it does."""
     path = judgments_path(unit.unit_id)
     if isinstance(footer, BadFileError):
         return str(footer).removeprefix(f"{store.url}/")
@@ -167,12 +167,12 @@ def _find_damage(store: Store, unit: Unit, footer: pq.FileMetaData | BadFileErro
 
 
 def _read_versions(footer: pq.FileMetaData) -> str:
-    """The versions that judged a unit, as JSON; none where an earlier version of this package wrote its file."""
+    """The versions that judged a unit, as JSON. Empty if an earlier version of this package wrote its file."""
     return str(footer.metadata.get(VERSIONS_KEY, b"{}").decode())
 
 
 def _read_unit(footer: pq.FileMetaData) -> str | None:
-    """The unit that a file's rows name, from the statistics of their column; None for a file without rows."""
+    """The unit that the rows of a file name, from the statistics of the column. None for a file without rows."""
     names = footer.schema.names
     if UNIT_ID not in names or not footer.num_row_groups:
         return None

@@ -11,9 +11,9 @@ from rank1_batch.output.layout import COUNTS_KEY
 
 
 class Counts(NamedTuple):
-    """What was counted over judged rows; adds up over units. Tokens are those that were asked for.
+    """The counts of judged rows. They add up over units. Tokens are those of all requests.
 
-    What a later version counts is 0 in units that an earlier one committed.
+    A count that an earlier version did not have is 0 in its units.
     """
 
     rows: int = 0
@@ -29,12 +29,12 @@ class Counts(NamedTuple):
 
 
 def add_counts(a: Counts, b: Counts) -> Counts:
-    """The counts of both together."""
+    """The sum of both counts."""
     return Counts(*(x + y for x, y in zip(a, b, strict=True)))
 
 
 def read_counts(footer: pq.FileMetaData) -> Counts:
-    """The counts that were put with a unit's judgments."""
+    """The counts in the footer of a unit's file."""
     return parse_counts(footer.metadata[COUNTS_KEY])
 
 

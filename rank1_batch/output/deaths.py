@@ -1,9 +1,9 @@
-"""_rank1/deaths/<name>.json: a replica that died, and the rows that its engine had been asked.
+"""_rank1/deaths/<name>.json: a replica that died, and the rows that were in flight.
 
-A process that is killed cannot say over which rows it died. So it writes what it begins, before its engine is asked, to
-_rank1/attempts/<run>-<replica>.json, and the process that takes its place reads it there.
+A process that is killed cannot say over which rows it died. So it writes what it begins to
+_rank1/attempts/<run>-<replica>.json before it asks its engine. The process that takes its place reads this file.
 
-Rows are places in what is judged of a unit: all its rows, or those that a redo selects.
+Rows are numbered among the rows of a unit that are judged: all of them, or those that a redo selects.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,12 +18,12 @@ Runs = Sequence[tuple[int, int]]
 """Ascending numbers, as (start, stop) runs without `stop`."""
 
 KILLED = "its process was killed, or crashed"
-"""The reason of a death that the process itself did not record."""
+"""The reason for a death that the process itself did not record."""
 
 
 @dataclass(frozen=True)
 class Death:
-    """A replica that died. `reason` is for people. `rows` are those in flight, by unit."""
+    """A replica that died. `reason` is for people. `rows` were in flight, by unit."""
 
     replica: str
     reason: str
@@ -36,9 +36,9 @@ class Death:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One life of a replica. `node` is where it runs. `finished` counts the rows that its engine has answered.
+    """One process of a replica. `node` is where it runs. `finished` counts the rows that its engine has answered.
 
-    `rows` are those that it has begun, by unit. Some of the units may be committed since.
+    `rows` are those that it has begun, by unit. Some of the units may have been committed since.
     """
 
     life: str
@@ -49,7 +49,7 @@ class Attempt:
 
 
 def record_death(store: Store, name: str, death: Death) -> None:
-    """Note a death. `name` tells deaths apart: a death that is recorded twice counts once."""
+    """Record a death. `name` tells deaths apart, so a death that is recorded twice counts once."""
     write_document(store, _path(name), death)
 
 
@@ -70,7 +70,7 @@ def read_deaths(store: Store, known: Iterable[str] = ()) -> dict[str, Death]:
 
 
 def clear_deaths(store: Store, unit_ids: Sequence[str]) -> None:
-    """Forget the replicas that died over rows of these units."""
+    """Delete the deaths over rows of these units."""
     cleared = set(unit_ids)
     for name, death in read_deaths(store).items():
         rows = {unit_id: runs for unit_id, runs in death.rows.items() if unit_id not in cleared}
@@ -81,7 +81,7 @@ def clear_deaths(store: Store, unit_ids: Sequence[str]) -> None:
 
 
 def write_attempt(store: Store, run_id: str, replica: str, attempt: Attempt) -> None:
-    """Put the state of a replica, in place of its last one. `replica` is the same in all its lives."""
+    """Write the state of a replica in place of its last one. `replica` is the same for all its processes."""
     write_document(store, _attempt_path(run_id, replica), attempt)
 
 
@@ -94,15 +94,15 @@ def read_attempts(store: Store, run_id: str) -> list[Attempt]:
 
 
 def clear_attempts(store: Store) -> None:
-    """Remove what the replicas of all runs have begun."""
+    """Delete what the replicas of all runs have begun."""
     for file in list_files(store, ATTEMPTS_FOLDER):
         delete_file(store, file.path)
 
 
 def record_last_life(store: Store, run_id: str, replica: str, is_lost: Callable[[str], bool]) -> None:
-    """Record the death of this replica's last process, unless it did so itself or its whole node was lost.
+    """Record the death of this replica's last process, if it did not do so itself and its node was not lost.
 
-    `is_lost` knows this of a node.
+    `is_lost` says whether a node was lost.
     """
     last = read_document(store, _attempt_path(run_id, replica), Attempt)
     if last is not None and not has_death(store, last.life) and not is_lost(last.node):

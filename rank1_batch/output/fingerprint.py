@@ -1,6 +1,6 @@
 """_rank1/job.json: what affects the scores of an output. A run with another fingerprint may not continue it.
 
-Knows nothing about Ray, and of engines only which checkpoint they load.
+Knows nothing about Ray. About engines it knows only which checkpoint they load.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from rank1_batch.storage.store import Store, list_files, stat_file
 RERANK = Owner("jobs.rerank", "output.path", JOB_PATH)
 
 RULES_VERSION = 1
-"""Counts up when this package changes how a prompt is built, reasoning is closed or a score is computed."""
+"""Increased when this package changes how a prompt is built, how reasoning is closed, or how a score is computed."""
 
 DRY_RUN_TAG, UNKNOWN_TAG = "DRY_RUN", "rank1_batch"
 
@@ -38,12 +38,12 @@ class Judge(NamedTuple):
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether no model was asked: the engine made its answers up."""
+        """Whether the engine made up its answers, without a model."""
         return self.engine == SCRIPTED
 
 
 ARGS_WITHOUT_EFFECT = frozenset({
-    # How much memory there is for the cache of prompts. After an out-of-memory it must be possible to change.
+    # The memory for the cache of prompts. It must be possible to change it after an out-of-memory error.
     "gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override", "kv_offloading_size",
     "kv_offloading_backend",
     # How weights get from a disk or the hub into memory.
@@ -71,13 +71,13 @@ ENV_WITHOUT_EFFECT = frozenset({
 """Environment variables of replicas that cannot change a score."""
 
 SECRET = re.compile(r"token|key|secret|password|credential", re.IGNORECASE)
-"""Variables with such names are no part of the fingerprint: not even a hash of a secret is written anywhere."""
+"""Variables with such names are not in the fingerprint, so that not even a hash of a secret is written."""
 
 
 def build_fingerprint(config: RerankConfig, commit: str | None = None) -> dict[str, Any]:
-    """All settings that can change a score, by their names; readable and comparable.
+    """All settings that can change a score, by name.
 
-    `commit` is what `model.revision` means, for a model of the hub.
+    `commit` is the commit that `model.revision` means, for a model of the hub.
     """
     model, folder = asdict(config.model), find_folder(config.model)
     model["commit"] = commit
@@ -97,9 +97,9 @@ def build_fingerprint(config: RerankConfig, commit: str | None = None) -> dict[s
 
 
 def find_model_commit(config: RerankConfig, claim: Claim | None) -> Commit | None:
-    """The commit of the hub that this job judges with; None for a folder, and for an engine without a model.
+    """The commit of the hub that this job uses. None for a folder, and for an engine without a model.
 
-    A job that was begun keeps its commit, also where a branch has moved since. `claim` is what its output holds.
+    A job that has begun keeps its commit, even if the branch has moved since. `claim` is the one in its output.
     """
     if config.engine.kind != VLLM or find_folder(config.model):
         return None
@@ -110,7 +110,7 @@ def find_model_commit(config: RerankConfig, claim: Claim | None) -> Commit | Non
 
 
 def _describe_engine(engine: EngineConfig) -> dict[str, Any]:
-    """What of the engine's settings can change a score. Variables of the environment are known by a hash."""
+    """The settings of the engine that can change a score. Environment variables are kept as hashes."""
     env = {name: value for name, value in engine.env.items() if name not in ENV_WITHOUT_EFFECT}
     return {
         "kind": engine.kind,
@@ -125,17 +125,17 @@ def _hash_text(text: str) -> str:
 
 
 def name_prompt(prompt: PromptConfig) -> dict[str, Any]:
-    """What the output says of its prompt; all of it is in `_rank1/job.json`."""
+    """What the output says of its prompt. The whole prompt is in `_rank1/job.json`."""
     return {"id": prompt.id, "version": prompt.version}
 
 
 def name_reader(reader: ReaderConfig) -> dict[str, Any]:
-    """What a file of judgments says of its reader: the answers stand in the order of `answer_logprobs`."""
+    """What a file of judgments says of its reader. The answers stand in the order of `answer_logprobs`."""
     return {"id": reader.id, "answers": [list(answer) for answer in build_reader(reader).answers]}
 
 
 def find_judge(fingerprint: Claim) -> Judge | None:
-    """The judge of an output, from its `job.json`; None if that does not say."""
+    """The judge of an output, from its `job.json`. None if it does not say."""
     parts: Any = [fingerprint.get(name) for name in ("model", "engine", "policy")]
     if not all(parts):
         return None
@@ -153,7 +153,7 @@ def tag_run(judge: Judge | None) -> str:
 
 
 def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
-    """Raises RefusedError unless the output is empty or holds the same job's work; writes nothing.
+    """Raises RefusedError if the output holds the work of another job. Writes nothing.
 
     With `fresh` it must be empty.
     """
@@ -162,7 +162,7 @@ def check_output(store: Store, fingerprint: Claim, *, fresh: bool) -> None:
 
 
 def is_abandoned(store: Store) -> bool:
-    """Whether a job ended here before it judged anything: its settings and its plan may be replaced.
+    """Whether a job ended here before it judged anything. Its settings and its plan may then be replaced.
 
     A lease that is still there means that the job was killed. Its replicas may commit units for some seconds more.
     """
@@ -172,12 +172,12 @@ def is_abandoned(store: Store) -> bool:
 
 
 def claim_output(store: Store, fingerprint: Claim) -> None:
-    """Write what affects the scores, unless it is there. Raises RefusedError if another job was faster."""
+    """Write the fingerprint if there is none. Raises RefusedError if another job was faster."""
     write_claim(store, RERANK, fingerprint)
 
 
 def reclaim_output(store: Store, fingerprint: Claim, seen: Mapping[str, str]) -> None:
-    """Write what affects the scores in place of what an abandoned job wrote. For the holder of the lease."""
+    """Write the fingerprint in place of that of an abandoned job. Only the holder of the lease may do this."""
     if committed_units(store):
         check_output(store, fingerprint, fresh=False)
     write_document(store, JOB_PATH, fingerprint, seen)

@@ -1,6 +1,6 @@
-"""What is judged again: rows chosen by a predicate, and how their new judgments take the place of the old.
+"""Judging rows again: an SQL condition selects them, and their new judgments replace the old ones.
 
-Predicates are SQL, and DuckDB reads them. Knows nothing about Ray or engines.
+DuckDB evaluates the condition. Knows nothing about Ray or engines.
 """
 
 import json
@@ -20,7 +20,7 @@ from rank1_batch.storage.parquet import read_footers
 from rank1_batch.storage.store import Store, list_files
 
 PLACE = "rank1_batch_place"
-"""A column of our own while rows are selected."""
+"""A temporary column for the number of a row."""
 
 
 class Redo(NamedTuple):
@@ -31,9 +31,9 @@ class Redo(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What a redo changed in rows that it judged again: how many there are, are complete now, and have another label.
+    """What a redo changed: rows judged again, rows that are complete now, and rows with another label.
 
-    `trace_tokens` are new ones: reasoning that was continued keeps the tokens that it had.
+    `trace_tokens` are the new tokens. Reasoning that continued keeps the tokens that it had.
     """
 
     rows: int = 0
@@ -55,7 +55,7 @@ def count_changes(before: Sequence[Judgment], after: Sequence[Judgment], places:
 
 
 def read_changes(output: Store, units: Sequence[Unit], generation: int) -> Changes:
-    """What a redo changed in all units together, from the footers of their files. It may have taken several runs."""
+    """What a redo changed in all units, from the footers of their files. The redo may have taken several runs."""
     wanted = {judgments_path(unit.unit_id) for unit in units}
     files = [file for file in list_files(output, JUDGMENTS_FOLDER) if file.path in wanted]
     found = [
@@ -69,7 +69,7 @@ def read_changes(output: Store, units: Sequence[Unit], generation: int) -> Chang
 
 
 def list_columns(where: str, schema: pa.Schema) -> list[str]:
-    """The columns that a predicate speaks of. Raises SettingsError for what is no predicate over the schema's."""
+    """The columns that a condition uses. Raises SettingsError if it is no condition over the schema's columns."""
     try:
         _select(schema.empty_table(), where, "count(*)").fetchall()
     except duckdb.Error as error:
@@ -79,7 +79,7 @@ def list_columns(where: str, schema: pa.Schema) -> list[str]:
 
 
 def select_rows(judgments: pa.Table, where: str) -> list[int]:
-    """The places of the rows that a predicate selects, ascending."""
+    """The numbers of the rows that a condition selects, ascending."""
     placed = judgments.append_column(PLACE, pa.array(range(len(judgments)), pa.int64()))
     return [place for (place,) in _select(placed, where, PLACE).order(PLACE).fetchall()]
 
@@ -120,5 +120,5 @@ def check_redo_finished(output: Store) -> None:
 def write_generations(
     output: Store, generations: Sequence[dict[str, Any]], seen: Mapping[str, str] | None = None
 ) -> None:
-    """Put the whole list, in place of a shorter one; where `seen` is given, only of the one that was seen there."""
+    """Write the whole list in place of a shorter one. If `seen` is given, only in place of the list that was seen."""
     write_document(output, GENERATIONS_PATH, generations, seen)

@@ -1,4 +1,4 @@
-"""The table in it: judgments in, judgments out, texts beside them."""
+"""The table in judgments/<unit>.parquet: builds it, reads it, and puts the texts beside it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -60,9 +60,9 @@ def read_judgments(output: Store, unit: Unit, columns: Sequence[str] | None = No
 def join_texts(judgments: pa.Table, rows: pa.Table, where: str) -> pa.Table:
     """A unit's judgments with the text that was judged beside them: query, passage, title, instruction.
 
-    `judgments` must hold `row` and `candidate`; `rows` comes from `UnitReader.read`. Text is null where
-    the input has none, and in rows that `schema.read_pairs` could not make a pair of. Raises
-    BadFileError, naming `where`, if the rows are not those that were judged.
+    `judgments` must hold `row` and `candidate`. `rows` comes from `UnitReader.read`. Text is null if the input has
+    none, and in rows that are not valid pairs (`layout.read_pairs`). Raises BadFileError with `where` if the rows are not
+    those that were judged.
     """
     if any(judgments[name].to_pylist() != rows[name].to_pylist() for name in (ROW, CANDIDATE)):
         raise BadFileError(f"{where}: the rows of the input are not those that were judged")
@@ -72,7 +72,7 @@ def join_texts(judgments: pa.Table, rows: pa.Table, where: str) -> pa.Table:
 
 
 def build_judgments(table: pa.Table, judgments: Sequence[Judgment], unit_id: str, keep: Sequence[str]) -> pa.Table:
-    """The output of one unit: a row for each row of the flattened `table`, in its order."""
+    """The output of one unit: a row for each row of the flattened `table`, in the same order."""
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
         QUERY_ID: pa.array(as_text(table[QUERY_ID]), pa.string()),
         DOC_ID: pa.array(as_text(table[DOC_ID]), pa.string()),

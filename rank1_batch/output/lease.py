@@ -1,7 +1,7 @@
-"""Who works on an output: `_rank1/lease.json`, renewed while a run lives.
+"""_rank1/lease.json: who works on an output. It is renewed while a run lives.
 
-A lease keeps two runs from doing the same work twice. It does not protect the output: the commit of each unit does,
-and two runs at once do no harm to it. Knows nothing about Ray or engines.
+A lease keeps two runs from doing the same work. It does not protect the output. The commit of each unit does that, so
+two runs at once do no harm. Knows nothing about Ray or engines.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ LEASE_PATH = "_rank1/lease.json"
 
 
 class Timing(NamedTuple):
-    """How often a lease is renewed, and after how long without renewal it is free (three renewals and a slow store)."""
+    """How often a lease is renewed, and how long it holds without renewal (three renewals and a slow store)."""
 
     renew_s: float = 10.0
     expires_s: float = 35.0
@@ -45,7 +45,7 @@ class LeaseState(StrEnum):
 
 
 class Lease(NamedTuple):
-    """Who holds an output. Times are seconds since 1970 by the holder's clock.
+    """The run that holds an output. Times are seconds since 1970 by its clock.
 
     `place` is the machine and process namespace in which `pid` means something.
     """
@@ -66,22 +66,22 @@ class Lease(NamedTuple):
 
 
 def read_lease(store: Store) -> Lease | None:
-    """The lease of an output; None where nobody holds it. Raises BadFileError for a damaged one."""
+    """The lease of an output, or None if nobody holds it. Raises BadFileError if it is damaged."""
     found = read_document(store, LEASE_PATH, dict[str, Any])
     if found is None:
         return None
     try:
-        # A later version may write more.
+        # A later version may write more fields.
         return msgspec.convert([found[name] for name in Lease._fields if name in found], Lease)
     except msgspec.ValidationError as error:
         raise BadFileError(f"{store.url}/{LEASE_PATH} is damaged: {error}") from error
 
 
 def may_go_on(store: Store, run_id: str) -> bool:
-    """Whether a run still holds the output, and was not asked to stop. For its replicas.
+    """Whether a run still holds the output and was not asked to stop. Its replicas ask this.
 
-    Where there is no lease, the run has ended, or this machine does not see the output any more. A damaged lease says
-    nothing: the run that holds it writes it anew.
+    If there is no lease, the run has ended, or this machine no longer sees the output. A damaged lease says nothing,
+    because the run that holds it will write it again.
     """
     try:
         lease = read_lease(store)
@@ -108,27 +108,27 @@ class HeldLease:
 
     @property
     def run_id(self) -> str:
-        """The name of this run. Its replicas compare it with the lease to know whether to continue."""
+        """The id of this run. Its replicas compare it with the lease to know whether to continue."""
         return self._lease.run_id
 
     def stop(self) -> None:
-        """Tell the replicas, through the store, to take no new units. Safe in a signal handler."""
+        """Ask the replicas, through the store, to start no new units. Safe in a signal handler."""
         self.stopping = True
         self._wake.set()
 
     def check(self) -> None:
-        """Raises RefusedError where this run no longer holds the output. A paused run may wake up after another one."""
+        """Raises RefusedError if this run no longer holds the output. A paused run may wake up after another one."""
         self._look()
         if self.lost:
             raise self.refusal()
 
     def refusal(self) -> RefusedError:
-        """What to say of the other run."""
+        """A sentence about the other run."""
         other = f": {self.lost_to.holder()}" if self.lost_to else " and has ended since"
         return RefusedError(f"{self._store.url}: another run took over{other}. What this run judged is kept.")
 
     def release(self) -> None:
-        """Free the output, unless another run took it."""
+        """Release the output, if another run has not taken it."""
         self._ended = True
         self._wake.set()
         self._thread.join()
@@ -139,7 +139,7 @@ class HeldLease:
     def _keep(self) -> None:
         while not self._ended and not self.lost:
             self._wake.clear()
-            # A store that is away: the next renewal tries again, and the run itself tells.
+            # If the store is away, the next renewal tries again, and the run itself reports it.
             with contextlib.suppress(Rank1BatchError):
                 self._renew()
             if not self._ended:
@@ -150,7 +150,7 @@ class HeldLease:
         try:
             found = read_lease(self._store)
         except BadFileError:
-            return  # no run wrote this, since each puts a whole file: the next renewal replaces it
+            return  # no run writes half a file, so the next renewal replaces it
         if found is None or found.run_id not in (self.run_id, self._displaced):
             self.lost_to, self.lost = found, True
 
@@ -168,9 +168,9 @@ def hold_lease(
 ) -> Iterator[HeldLease]:
     """The lease of an output, for the time of the block.
 
-    Where another run holds it, this waits until that one has been silent for `expires_s` (not at all
-    where its process is known to be gone), and `tell`s so. Raises RefusedError where it is alive,
-    unless `takeover` asks to take its place.
+    If another run holds it, this waits until that run has been silent for `expires_s`, and says so through `tell`. It
+    does not wait if the process of that run is known to be gone. Raises RefusedError if that run is alive and
+    `takeover` is not set.
     """
     lease, held = _new_lease(), None
     try:
@@ -178,7 +178,7 @@ def hold_lease(
         held = HeldLease(store, lease, displaced, timing.renew_s)
         yield held
     except StorageError:
-        raise  # the store is away: the lease runs out by itself
+        raise  # if the store is away, the lease expires by itself
     except BaseException:  # also KeyboardInterrupt: the next run must not wait for this one's lease to expire
         _give_back(store, lease) if held is None else held.release()
         raise
@@ -186,8 +186,8 @@ def hold_lease(
 
 
 def _take(store: Store, lease: Lease, tell: Callable[[str], None], expires_s: float, *, takeover: bool) -> str | None:
-    """Put a lease where there is none, or one that is free. Returns the id of the run that held it before."""
-    # Read first: where a store ignores the condition of a put, it would replace the other run's lease.
+    """Write a lease if there is none, or an expired one. Returns the id of the run that held it before."""
+    # Read first: a store that ignores conditional puts would replace the lease of the other run.
     other = _read_other(store, takeover=takeover)
     if other is None and create_bytes(store, LEASE_PATH, _to_json(lease)):
         return None
@@ -207,7 +207,7 @@ def _give_back(store: Store, lease: Lease) -> None:
 
 
 def _read_other(store: Store, *, takeover: bool) -> Lease | None:
-    """The lease of another run; None where there is none, or a damaged one that `takeover` asks to replace."""
+    """The lease of another run. None if there is none, or a damaged one that `takeover` replaces."""
     try:
         return read_lease(store)
     except BadFileError as error:
@@ -231,14 +231,14 @@ def _new_lease() -> Lease:
 
 
 def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], expires_s: float) -> None:
-    """Return when a lease is gone or has not been renewed for a while. Raises RefusedError when it was.
+    """Return when a lease is gone or has not been renewed for a while. Raises RefusedError if it was renewed.
 
-    Looks at changes only: clocks of two machines need not agree.
+    Only changes count, because the clocks of two machines may differ.
     """
     tell(f"another run may be active ({other.holder()}). Waiting up to {expires_s:.0f} s to see whether it is")
     deadline = time.monotonic() + expires_s
     while time.monotonic() < deadline:
-        time.sleep(min(1.0, expires_s / 10))  # a poll: another machine renews it, and a store sends no notice
+        time.sleep(min(1.0, expires_s / 10))  # a poll, because another machine renews it, and a store sends no notice
         found = read_lease(store)
         if found is None:
             return
@@ -251,7 +251,7 @@ def _wait_for_silence(store: Store, other: Lease, tell: Callable[[str], None], e
 
 
 def _is_gone(lease: Lease) -> bool:
-    """Whether the holder was a process of this machine that is no more."""
+    """Whether the holder was a process of this machine that has ended."""
     if lease.place != _place():
         return False
     try:
@@ -259,7 +259,7 @@ def _is_gone(lease: Lease) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        pass  # alive, and another user's
+        pass  # alive, and of another user
     return False
 
 

@@ -32,7 +32,7 @@ RUN_COMPRESSION = 6
 BUCKET_ROWS = 20_000
 
 ONE_REQUEST_BYTES = 64 << 20
-"""A run up to this size is put by one request. s3fs (2026.9) sends larger files than 100 MB in parts."""
+"""A run up to this size is written by one request. s3fs (2026.9) sends files over 100 MB in parts."""
 
 MOST_BUCKETS = 500
 """Each is an open file while rows are dealt here, and a partition of the shuffle on a cluster."""
@@ -63,14 +63,14 @@ class RankedBucket(NamedTuple):
 
 
 Seen = Mapping[str, str]
-"""Identities of the files that a run may replace, by path: it saw them when it knew that it held the output."""
+"""Identities of the files that a run may replace, by path. It saw them while it held the output."""
 
 RankBuckets = Callable[[Store, Sequence[str], int, Seen], Iterator[RankedBucket]]
 """Ranks the rows of files, given by their paths, in so many buckets. Those with rows come back in any order."""
 
 
 class Ranked(NamedTuple):
-    """What was ranked. `duplicates` are rows whose query had the same doc_id already.
+    """The result of a ranking. `duplicates` counts rows whose query has the same doc_id already.
 
     `not_in_run` and its `examples` are those of all buckets (RankedBucket).
     """
@@ -83,7 +83,7 @@ class Ranked(NamedTuple):
 
 
 def rank_here(store: Store, paths: Sequence[str], buckets: int, seen: Seen) -> Iterator[RankedBucket]:
-    """Rank on this machine: its disk holds the rows, and its memory a bucket of them."""
+    """Rank on this machine. Its disk holds the rows, and its memory one bucket of them."""
     with scratch_folder() as folder:
         places = deal_rows(read_tables(store, paths, RANKED_COLUMNS), QUERY_ID, folder, buckets)
         for bucket, place in enumerate(places):
@@ -137,7 +137,7 @@ def rank_units(
 
 
 def is_ranked(store: Store, rows: int) -> bool:
-    """Whether the run is there, and a ranking whose files have so many rows together. Reads their footers."""
+    """Whether there is a run, and a ranking with this many rows. Reads footers only."""
     files = [file for file in list_files(store, RANKING_FOLDER) if file.path.endswith(".parquet")]
     found = sum(0 if isinstance(footer, BadFileError) else footer.num_rows for footer in read_footers(store, files))
     return found == rows and stat_file(store, RUN_PATH) is not None
@@ -161,7 +161,7 @@ def _put_run(store: Store, run: Path, seen: Seen) -> None:
 
 
 def _join_files(paths: Sequence[Path], folder: Path) -> Path:
-    """One file of all, in their order; they are gone."""
+    """Join the files in their order, and delete them."""
     joined = folder / RUN_PATH
     with joined.open("wb") as target:
         for path in paths:
@@ -199,7 +199,7 @@ def _bucket_name(bucket: int) -> str:
 
 
 def _delete_others(store: Store, buckets: Collection[int], seen: Seen) -> None:
-    """Remove what an earlier ranking with other buckets left behind. What was not seen there is of a later one."""
+    """Delete files of an earlier ranking that had other buckets. A file that was not seen is of a later one."""
     ours = {_bucket_name(bucket) for bucket in buckets}
     for file in list_files(store, RANKING_FOLDER):
         if Path(file.path).name not in ours and seen.get(file.path) == file.identity:

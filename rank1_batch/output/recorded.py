@@ -1,6 +1,6 @@
-"""The settings of a run, recorded in its output, so that a later command need not repeat them.
+"""_rank1/settings.json: the settings of a run, so that a later command need not repeat them.
 
-Not recorded are the output itself, how a run behaves, and `engine.env`, which may hold secrets.
+It leaves out the output path, the settings of `run`, and `engine.env`, which may hold secrets.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +18,11 @@ GROUPS = ("model", "engine", "reader", "prompt", "policy", "input", "output", "c
 
 
 def record_settings(store: Store, config: RerankConfig, seen: Mapping[str, str] | None = None) -> None:
-    """Write the settings of this run, in place of those of an earlier one."""
+    """Write the settings of this run in place of those of an earlier run."""
     plain: Any = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     recorded = {group: plain[group] for group in GROUPS}
     del recorded["engine"]["env"], recorded["output"]["path"]
-    # Another command may be started elsewhere.
+    # A later command may start in another folder.
     paths = [absolute_url(path) for path in input_paths(config.input)]
     recorded["input"]["path"] = paths if isinstance(config.input.path, list) else paths[0]
     data = to_json(recorded)
@@ -31,9 +31,9 @@ def record_settings(store: Store, config: RerankConfig, seen: Mapping[str, str] 
 
 
 def restore_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfig:
-    """The settings that the job at `output.path` was last run with, but for what `overrides` name.
+    """The settings of the last run at `output.path`. The `overrides` win over them.
 
-    Raises SettingsError where there is no job.
+    Raises SettingsError if there is no job.
     """
     if OmegaConf.is_missing(config.output, "path"):
         return config
@@ -41,7 +41,7 @@ def restore_settings(config: DictConfig, overrides: Sequence[str]) -> DictConfig
     found = read_document(store, SETTINGS_PATH, dict[str, Any])
     if found is None:
         raise SettingsError([f"output.path: {store.url} holds no job (no {SETTINGS_PATH})"])
-    OmegaConf.set_struct(config, False)  # the keys of engine.args and input.columns are the user's own
+    OmegaConf.set_struct(config, False)  # the keys of engine.args and input.columns are free
     restored = OmegaConf.merge(config, found)
     for override in overrides:
         key = override.lstrip("+~").partition("=")[0].strip("'\"")

@@ -1,4 +1,4 @@
-"""_SUCCESS: the job is finished, and for which plan."""
+"""_SUCCESS: says that a job is finished, and for which plan."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from rank1_batch.storage.store import Store, read_bytes
 
 @dataclass(frozen=True)
 class PlanStamp:
-    """Which plan was judged: its number of units, and a hash of their ids in order."""
+    """The plan that was judged: its number of units, and a hash of their ids in order."""
 
     units: int
     hash: str
@@ -37,14 +37,14 @@ def build_success(units: Sequence[Unit]) -> bytes:
 
 
 def is_finished(store: Store, units: Sequence[Unit]) -> bool:
-    """Whether a job with this plan is finished here. An empty `_SUCCESS`, of earlier versions, counts as well."""
+    """Whether a job with this plan is finished here. An empty `_SUCCESS` of an earlier version counts, too."""
     data = read_bytes(store, SUCCESS_PATH)
     if not data:
         return data is not None
     try:
         return parse_document(store, SUCCESS_PATH, data, PlanStamp) == stamp_plan(units)
     except BadFileError:
-        return False  # the job writes it anew
+        return False  # the job will write it again
 
 
 class Finished(NamedTuple):
@@ -57,8 +57,7 @@ class Finished(NamedTuple):
 def find_finished_units(store: Store) -> Finished:
     """The units of the job that is finished here, in the plan's order.
 
-    Raises SettingsError where none is finished or where files of judgments are gone, BadFileError where some are
-    damaged.
+    Raises SettingsError if none is finished or if files of judgments are gone, and BadFileError if some are damaged.
     """
     plan, committed = read_plan(store), committed_units(store)
     if not plan:

@@ -1,4 +1,4 @@
-"""summary.json: what a finished job says of itself, for people and for the jobs that read its output."""
+"""summary.json: what a finished job says about itself, for people and for jobs that read its output."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -32,12 +32,12 @@ GATE_ADVICE = {
     "true_least": ("of the rows are true, which is few", "do input.columns name the query and the passage?"),
     "true_most": ("of the rows are true, which is many", "do input.columns name the query and the passage?"),
 }
-"""What a gate counts, and what to do where it does not pass."""
+"""What a gate counts, and what to do if it does not pass."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A limit and the share that was found. `severity`, `warn` or `fail`, matters where it was not `passed`."""
+    """A limit and the share that was found. `severity` is `warn` or `fail`, and matters if it was not `passed`."""
 
     name: str
     value: float
@@ -48,7 +48,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class ReplicaTotals:
-    """What one replica did: its units, and when its first began and its last ended (ISO 8601, UTC)."""
+    """What one replica did: its units, the start of its first and the end of its last (ISO 8601, UTC)."""
 
     units: int
     began_at: str
@@ -57,10 +57,10 @@ class ReplicaTotals:
 
 @dataclass(frozen=True)
 class RunTotals:
-    """What the last run of the job did. Rates are per second of judging, None where nothing was judged.
+    """What the last run of the job did. Rates are per second of judging, and None if nothing was judged.
 
-    `seconds` are those of each stage. `units_committed_already` were judged twice: another replica or run committed
-    them first.
+    `seconds` are those of each stage. `units_committed_already` counts units that another replica or run committed
+    first.
     """
 
     rows: int = 0
@@ -103,19 +103,19 @@ class Summary:
 
 
 def describe_gate(gate: Gate) -> str:
-    """What was found, in a sentence with what to do about it."""
+    """The result of a gate in a sentence, with what to do about it."""
     what, advice = GATE_ADVICE[gate.name]
     limit = f"gates.{gate.severity}.{gate.name}={gate.limit:g}"
     return f"{100 * gate.value:.3g} % {what} ({limit}): {advice}"
 
 
 def read_summary(store: Store) -> Summary | None:
-    """The summary of an output; None where none was written. Raises BadFileError for a damaged one."""
+    """The summary of an output, or None. Raises BadFileError if it is damaged."""
     found = read_document(store, SUMMARY_PATH, dict[str, Any])
     if found is None:
         return None
     try:
-        # An earlier version may have counted less.
+        # An earlier version may have fewer fields.
         counts = [found.get(name, 0) for name in Counts._fields]
         return msgspec.convert({**found, "counts": counts}, Summary)
     except msgspec.ValidationError as error:
@@ -123,7 +123,7 @@ def read_summary(store: Store) -> Summary | None:
 
 
 def write_summary(store: Store, summary: Summary) -> None:
-    """Put the summary, in place of an earlier one."""
+    """Write the summary in place of an earlier one."""
     write_bytes(store, SUMMARY_PATH, summary_to_json(summary))
 
 

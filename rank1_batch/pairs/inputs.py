@@ -16,7 +16,7 @@ from rank1_batch.storage.store import FileInfo, Store, is_identified, is_local, 
 SHARD_SUFFIXES = (".parquet", ".parq", ".pq")
 
 MOST_DIGESTED_BYTES = 1 << 30
-"""Reading a larger file would hold up the start of a job. A copy of one is taken for another file."""
+"""Reading a larger file would delay the start of a job. A copy of such a file counts as another file."""
 
 FILES_DIGESTED_AT_ONCE, DIGEST_BLOCK_BYTES = 8, 4 << 20
 
@@ -39,7 +39,7 @@ def _choose_shards(found: Found) -> list[FileInfo]:
 
 
 def is_shard(path: str) -> bool:
-    """Whether a file in a folder is input: its name says Parquet, and it is not hidden (`_temporary/`, `.tmp`)."""
+    """Whether a file in a folder is input: its name ends like Parquet, and it is not hidden (`_temporary/`, `.tmp`)."""
     hidden = any(part.startswith(("_", ".")) for part in path.split("/"))
     return path.endswith(SHARD_SUFFIXES) and not hidden
 
@@ -88,7 +88,7 @@ def check_planned_files(store: Store, files: Sequence[FileInfo], planned: Sequen
 
 
 def name_as_planned(files: Sequence[FileInfo], now: Mapping[str, FileInfo], planned: Iterable[Unit]) -> list[FileInfo]:
-    """The files, by path, with those of the plan under the path and the identity that they had when it was made."""
+    """The files by path. Files of the plan have the path and the identity that they had when it was made."""
     then = {now[unit.path].path: (unit.path, unit.identity) for unit in planned}
     named = [
         file._replace(path=path, identity=identity)

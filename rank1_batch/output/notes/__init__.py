@@ -1,1 +1,1 @@
-"""What runs note in an output while they work. It spares work, and is never the truth of what is judged."""
+"""What runs note in an output while they work. It saves work. Only commits say what is judged."""

@@ -1,7 +1,7 @@
-"""_rank1/counted.parquet: what the footers of committed files say, so that few of them are read again.
+"""_rank1/counted.parquet: the content of footers of committed files, so that few of them are read again.
 
-A file counts as long as it is the one that was read, by its identity. Without this record, or with an old one, the
-footers of the others are read: it only spares reading.
+An entry is valid while the identity of its file is the same. The footers of all other files are read, so this record
+only saves reading.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Counted(NamedTuple):
 
 
 def read_counted(store: Store) -> dict[str, Counted]:
-    """What is recorded, by unit id. Empty if there is no record, or a damaged one."""
+    """The record by unit id. Empty if there is none, or a damaged one."""
     data = read_bytes(store, COUNTED_PATH)
     if data is None:
         return {}
@@ -38,6 +38,6 @@ def read_counted(store: Store) -> dict[str, Counted]:
 
 
 def write_counted(store: Store, files: Sequence[Counted]) -> None:
-    """Put the record, in place of an earlier one."""
+    """Write the record in place of an earlier one."""
     columns = {name: pa.array([getattr(file, name) for file in files], pa.string()) for name in Counted._fields}
     write_bytes(store, COUNTED_PATH, to_parquet(pa.table(columns)))

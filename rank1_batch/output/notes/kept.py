@@ -1,7 +1,6 @@
 """_rank1/kept/: finished rows of units that are not committed yet.
 
-A unit that is begun again takes them up, so that a replica that stops or dies loses little. They are no second truth:
-only the commit of the unit counts.
+A unit that begins again uses them, so a replica that stops or dies loses little. Only the commit of a unit counts.
 """
 
 import logging
@@ -19,11 +18,11 @@ from rank1_batch.storage.store import Store, delete_file, list_files, stat_file,
 logger = logging.getLogger(__name__)
 
 _PLACE = "place"
-"""The column with the number of a row among those that are judged of its unit."""
+"""The column with the number of a row among the judged rows of its unit."""
 
 
 def keep_rows(store: Store, unit_id: str, generation: int, judgments: Mapping[int, Judgment]) -> None:
-    """Put the finished rows of a unit, by place, in place of fewer."""
+    """Write the finished rows of a unit, by number, in place of fewer."""
     columns = {_PLACE: pa.array(judgments, pa.int64())}
     for number, (name, kind) in enumerate(JUDGMENT_TYPES.items()):
         columns[name] = pa.array([judgment[number] for judgment in judgments.values()], kind)
@@ -31,7 +30,7 @@ def keep_rows(store: Store, unit_id: str, generation: int, judgments: Mapping[in
 
 
 def read_kept(store: Store, unit_id: str, generation: int) -> dict[int, Judgment]:
-    """The finished rows of a unit by place; none where there are none, or where their file is damaged."""
+    """The finished rows of a unit by number. Empty if there are none, or if their file is damaged."""
     path = _path(unit_id, generation)
     if stat_file(store, path) is None:
         return {}
@@ -44,19 +43,19 @@ def read_kept(store: Store, unit_id: str, generation: int) -> dict[int, Judgment
 
 
 def drop_kept(store: Store, unit_id: str, generation: int) -> None:
-    """Remove the finished rows of a unit, which is committed now."""
+    """Delete the finished rows of a unit, which is committed now."""
     delete_file(store, _path(unit_id, generation))
 
 
 def count_kept(store: Store) -> int:
-    """How many finished rows are kept, of all units."""
+    """The number of finished rows of all units."""
     files = [file for file in list_files(store, KEPT_FOLDER) if file.path.endswith(".parquet")]  # or being written
     footers = read_footers(store, files)
     return sum(footer.num_rows for footer in footers if not isinstance(footer, BadFileError))
 
 
 def clear_kept(store: Store) -> None:
-    """Remove what is left of a job that is finished: a replica may have died between a commit and its end."""
+    """Delete what is left when a job is finished. A replica may have died right after a commit."""
     for file in list_files(store, KEPT_FOLDER):
         delete_file(store, file.path)
 

@@ -18,7 +18,7 @@ _INTERRUPTED, _FAILED = 130, 1
 class LastRun:
     """A run. Times are seconds since 1970 by its clock. `ended_at` and `exit_code` are None until it has ended.
 
-    They stay None for a run that was killed, or whose store did not answer at its end.
+    They stay None if the run was killed, or if the store did not answer at its end.
     """
 
     run_id: str
@@ -30,14 +30,14 @@ class LastRun:
 
 @contextmanager
 def record_run(store: Store, run_id: str) -> Iterator[LastRun]:
-    """Record that a run begins, and after the block how it ended. The block sets its `exit_code` where it is not 0."""
+    """Record the start of a run, and after the block how it ended. The block sets `exit_code` if it is not 0."""
     run = LastRun(run_id, time.time())
     write_document(store, LAST_RUN_PATH, run)
     run.exit_code = 0
     try:
         yield run
     except StorageError:
-        raise  # the store is away: to record this would only wait for it
+        raise  # the store is away, and recording this would only wait for it
     except BaseException as error:
         run.exit_code, run.message = _describe(error)
         with contextlib.suppress(Rank1BatchError):
@@ -62,7 +62,7 @@ def _describe(error: BaseException) -> tuple[int, str]:
 
 
 def _record_end(store: Store, run: LastRun) -> None:
-    """Put the end of a run, unless another run has begun since."""
+    """Write the end of a run, if no other run has begun since."""
     found = read_last_run(store)
     if found is None or found.run_id == run.run_id:
         write_document(store, LAST_RUN_PATH, replace(run, ended_at=time.time()))
