@@ -30,11 +30,11 @@ stands half idle where one trace in a hundred runs to its budget (`benchmarks/in
 LEAST_TASKS_IN_FLIGHT, MOST_TASKS_IN_FLIGHT = 3, 32
 
 TASK_UNITS, TASK_ROWS = 8, 4
-"""Units share a task of Ray's, which costs the driver some 10 kB: so many of them, with so many rows for each sequence
-of an engine, at most."""
+"""Units share a task of Ray, which costs the driver some 15 kB. A task has at most this many units, and this many rows
+for each sequence of an engine."""
 
-MOST_TASKS = 15_000
-"""About: the units of a large job share tasks that have more rows than that."""
+MOST_TASKS = 4_000
+"""About the most tasks of a job. In a large job, a task has more units and rows than the limits above."""
 
 TASKS_A_REPLICA = 4
 """What is left makes this many tasks for each replica: else one would take all of a small job, or end late."""
@@ -204,8 +204,9 @@ def deal_units(units: Sequence[Unit], max_num_seqs: int, replicas: int) -> list[
     tasks: list[list[Unit]] = []
     left, room = _count_pairs(units), -1
     most = max(TASK_ROWS * max_num_seqs, left // MOST_TASKS)
+    most_units = max(TASK_UNITS, len(units) // MOST_TASKS)
     for unit in units:
-        if unit.pairs > room or len(tasks[-1]) == TASK_UNITS:
+        if unit.pairs > room or len(tasks[-1]) == most_units:
             tasks.append([])
             room = min(most, left // (TASKS_A_REPLICA * replicas))
         tasks[-1].append(unit)
