@@ -36,7 +36,7 @@ ROWS_PER_S = 20
 
 
 class AnsweringActor:
-    """Stands in for stream.JudgeActor: every unit is judged at once."""
+    """Stands in for the actor of stream.build_judge: every unit is judged at once."""
 
     def __init__(self, *_: Any) -> None: ...
 
@@ -85,7 +85,7 @@ def deal_and_judge(folder: Path, units: Sequence[Unit]) -> int:
         ["model=custom", "model.name=none", "engine=scripted", "input.path=pairs", "output.path=judged",
          "engine.cpus=0.1", f"cluster.replicas={ACTORS}"]
     )  # fmt: skip
-    stream.JudgeActor = AnsweringActor  # type: ignore[misc, assignment]
+    stream.build_judge = lambda: AnsweringActor
     rows = sum(unit.pairs for unit in units)
     progress, judged = JobProgress(Console(quiet=True), rows, len(units), Counts(), 0), Judged()
     spec = JudgeSpec(config, str(folder), str(folder), "run", {})

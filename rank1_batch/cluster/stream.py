@@ -49,7 +49,7 @@ ERRORS = {
 def build_judge() -> type:
     """What Ray Data makes actors of. It travels with all its code, so that a node without this package can say so."""
 
-    class Judge:
+    class ImportingJudgeActor:
         def __init__(self, packed: bytes, starts: Any) -> None:
             try:
                 from rank1_batch.cluster.stream import JudgeActor
@@ -70,7 +70,7 @@ def build_judge() -> type:
         def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
             return self._actor(batch)
 
-    return Judge
+    return ImportingJudgeActor
 
 
 class JudgeActor:

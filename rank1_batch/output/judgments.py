@@ -61,8 +61,8 @@ def join_texts(judgments: pa.Table, rows: pa.Table, where: str) -> pa.Table:
     """A unit's judgments with the text that was judged beside them: query, passage, title, instruction.
 
     `judgments` must hold `row` and `candidate`. `rows` comes from `UnitReader.read`. Text is null if the input has
-    none, and in rows that are not valid pairs (`layout.read_pairs`). Raises BadFileError with `where` if the rows are not
-    those that were judged.
+    none, and in rows that are not valid pairs (`layout.read_pairs`). Raises BadFileError with `where` if the rows are
+    not those that were judged.
     """
     if any(judgments[name].to_pylist() != rows[name].to_pylist() for name in (ROW, CANDIDATE)):
         raise BadFileError(f"{where}: the rows of the input are not those that were judged")

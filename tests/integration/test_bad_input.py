@@ -79,8 +79,8 @@ def test_a_wrong_secret_is_no_permission(
 def test_more_replicas_than_this_machine_has_gpus_is_said_before_waiting(run_job: Run, tmp_path: Path) -> None:
     pq.write_table(tiny_pairs(20), tmp_path / "in.parquet")
     code, printed = run_job(
-        "model=rank1_7b_awq", f"input.path={tmp_path / 'in.parquet'}", f"output.path={tmp_path / 'judged'}",
-        "cluster.replicas=64",
+        "model=rank1_7b_awq", f"model.revision={'0' * 40}", f"input.path={tmp_path / 'in.parquet'}",
+        f"output.path={tmp_path / 'judged'}", "cluster.replicas=64",
     )  # fmt: skip
     assert code == 2, printed
     assert "cluster.replicas=64 needs 64 GPUs" in printed
