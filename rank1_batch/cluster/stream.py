@@ -129,7 +129,8 @@ def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Re
         max_size=most,
         initial_size=most,
         max_concurrent_calls_per_actor=in_flight,
-        max_tasks_in_flight_per_actor=in_flight + 1,
+        # One more waits at the replica, but in a small job it would be the share of another.
+        max_tasks_in_flight_per_actor=min(in_flight + 1, share),
         enable_true_multi_threading=True,
     )
     items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
