@@ -214,8 +214,6 @@ def _explain_value(key: str, reason: str) -> str:
 
 
 def _explain_key(key: str, schema: type[Any]) -> str:
-    return f"{key}: no such setting{suggest(key.rpartition('.')[2], _all_keys(schema))}"
-
-
-def _all_keys(schema: type[Any]) -> list[str]:
-    return sorted({each.key.rpartition(".")[2] for each in list_settings(schema())})
+    full = [each.key for each in list_settings(schema())]
+    nearest = suggest(key, full) if "." in key else suggest(key, sorted({name.rpartition(".")[2] for name in full}))
+    return f"{key}: no such setting{nearest}"

@@ -25,7 +25,7 @@ from rank1_batch.settings import EngineConfig
 
 logger = logging.getLogger(__name__)
 
-SEEN_S = 5.0
+SEEN_S, STOP_S = 5.0, 5.0
 
 NODE_LABEL = "ray.io/node-id"
 """A label that Ray gives to every node."""
@@ -70,7 +70,10 @@ def follow_starts(engine: EngineConfig, tell: Callable[[str], None]) -> Iterator
     try:
         yield starts
     finally:
-        ray.kill(starts)  # its callers learn of it: the teller ends
+        with contextlib.suppress(RayError):  # killed while it is asked, Ray would print a line about it
+            ray.get(starts.stop.remote(), timeout=STOP_S)
+            teller.join(STOP_S)
+        ray.kill(starts)
         teller.join()
 
 
@@ -122,8 +125,8 @@ def _stay_seen(starts: Any, replica: str) -> None:
 
 def _tell_news(starts: Any, tell: Callable[[str], None]) -> None:
     with contextlib.suppress(RayError):
-        while True:
-            for line in ray.get(starts.news.remote()):
+        while (lines := ray.get(starts.news.remote())) is not None:
+            for line in lines:
                 tell(line)
 
 

@@ -101,6 +101,7 @@ class Starts:
         self._end: Rank1BatchError | None = None
         self._news: list[str] = []
         self._told = asyncio.Event()
+        self._stopped = False
 
     def begin(self, replica: str, place: Location) -> Decision:
         """A replica is about to start on a node. It may be one that was there before, and died."""
@@ -158,9 +159,16 @@ class Starts:
         withdrawn = {node for node, failures in self._failures.items() if failures.withdrawn}
         return Placement(sorted(self._failures), sorted(withdrawn) if self._find_nodes() - withdrawn else [], self._end)
 
-    async def news(self) -> list[str]:
-        """A line for each start that has failed since the last call, as soon as there is one."""
+    def stop(self) -> None:
+        """There will be no more news."""
+        self._stopped = True
+        self._told.set()
+
+    async def news(self) -> list[str] | None:
+        """A line for each start that has failed since the last call, as soon as there is one. None after the last."""
         await self._told.wait()
+        if self._stopped:
+            return None
         self._told.clear()
         lines, self._news = self._news, []
         return lines

@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -134,15 +135,18 @@ def _stream(units: Sequence[Unit], spec: JudgeSpec, starts: Any) -> Generator[Re
         enable_true_multi_threading=True,
     )
     items = ray.data.from_items([{"units": json.dumps(task)} for task in tasks], override_num_blocks=len(tasks))
-    receipts = items.map_batches(
-        build_judge(),
-        batch_size=1,
-        compute=pool,
-        fn_constructor_args=(cloudpickle.dumps(spec), starts),
-        ray_remote_args_fn=functools.partial(choose_nodes, starts),
-        num_cpus=engine.cpus,
-        num_gpus=engine.gpus or None,
-    )
+    with warnings.catch_warnings():
+        # The only way in which an actor's node can be chosen when it starts (Ray 2.60, which is pinned).
+        warnings.filterwarnings("ignore", "`ray_remote_args_fn` is deprecated")
+        receipts = items.map_batches(
+            build_judge(),
+            batch_size=1,
+            compute=pool,
+            fn_constructor_args=(cloudpickle.dumps(spec), starts),
+            ray_remote_args_fn=functools.partial(choose_nodes, starts),
+            num_cpus=engine.cpus,
+            num_gpus=engine.gpus or None,
+        )
     rows: Any = iter(receipts.iter_rows())
     try:
         for row in rows:

@@ -164,7 +164,7 @@ class JudgeUnits:
             table, keep = self._rows.read(unit)
         except BadFileError as error:
             if self._spec.config.input.on_bad_file == "fail":
-                raise
+                raise BadFileError(f"{error}. Repair the file, or leave it out: input.on_bad_file=skip") from error
             return Receipt(unit.unit_id, Counts(), False, self._node, self._name, start, failure=str(error))
         changes, metadata = None, self._metadata
         if self._spec.redo:

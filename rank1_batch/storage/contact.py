@@ -72,4 +72,4 @@ def _ask(fs: fsspec.AbstractFileSystem, root: str, limit_s: float) -> None:
 
 def _advise(url: str) -> str:
     address = "the address (AWS_ENDPOINT_URL)" if url.startswith("s3") else "the address"
-    return f"Check {address} and the network. Nothing was spent."
+    return f"Check {address} and the network, and run the same command again."

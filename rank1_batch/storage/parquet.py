@@ -154,7 +154,7 @@ class RowReader:
                 self._store,
                 self._path,
                 lambda: pa.concat_tables(self._read(start, stop, list(columns))),
-                what=f"rows {start} to {stop}: ",
+                what=f"the file is damaged, rows {start} to {stop} cannot be read: ",
             )
 
     def _read(self, start: int, stop: int, columns: list[str]) -> list[pa.Table]:

@@ -231,7 +231,7 @@ def test_sigterm_ends_a_job_with_nothing_under_way_and_the_same_command_goes_on(
     job.terminate()
     printed = job.communicate(timeout=60)[0]
     assert job.returncode == 130, printed
-    told = re.search(r"Stopped as requested: (\d+) units judged, (\d+) left", printed)
+    told = re.search(r"Stopped as requested: (\d+) units judged in this run, (\d+) left", printed)
     assert told, printed
     before = {path: path.stat().st_mtime_ns for path in output(settings).glob("judgments/*.parquet")}
     assert len(before) == int(told[1])  # a unit that was under way would have no receipt

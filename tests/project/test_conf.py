@@ -146,13 +146,14 @@ def test_a_choice_brings_its_values() -> None:
 @pytest.mark.parametrize(
     ("misspelt", "wrong", "right"),
     [
-        ("engine.max_num_seq=64", "engine.max_num_seq", "max_num_seqs"),
-        ("policy.max_thinking_token=64", "policy.max_thinking_token", "max_thinking_tokens"),
+        ("engine.max_num_seq=64", "engine.max_num_seq", "engine.max_num_seqs"),
+        ("policy.max_thinking_token=64", "policy.max_thinking_token", "policy.max_thinking_tokens"),
         ("modle=rank1_7b", "modle", "model"),
         ("engin.gpus=2", "engin", "engine"),
-        ("+engine.max_num_seq=64", "engine.max_num_seq", "max_num_seqs"),
-        ("gates.warn.close=0.1", "gates.warn.close", "closed"),
-        ("+gates.warn.close=0.1", "gates.warn.close", "closed"),
+        ("+engine.max_num_seq=64", "engine.max_num_seq", "engine.max_num_seqs"),
+        ("gates.warn.close=0.1", "gates.warn.close", "gates.warn.closed"),
+        ("+gates.warn.close=0.1", "gates.warn.close", "gates.warn.closed"),
+        ("input.pth=pairs", "input.pth", "input.path"),
     ],
 )
 def test_a_misspelt_setting_is_refused_with_the_right_word(misspelt: str, wrong: str, right: str) -> None:

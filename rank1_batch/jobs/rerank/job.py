@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -145,6 +146,14 @@ def _blame_takeover(lease: HeldLease) -> Iterator[None]:
         raise
 
 
+def ask_to_stop(lease: HeldLease, grace_s: float, console: Console) -> None:
+    """Ask the replicas to start no new units, and say so. Called in a signal handler."""
+    lease.stop()
+    text = f"stopping: units under way have {grace_s:g} s to finish (run.grace_s)"
+    # Another thread may hold the console's lock, and this one must not wait for it.
+    threading.Thread(target=tell, args=(console, text), name="stopping", daemon=True).start()
+
+
 @_in_mid_run()
 def judge(work: Work, config: RerankConfig, console: Console, before: Counts, lease: HeldLease) -> Judged:
     """Judge the pending units. Returns the totals of this run. `before` counts the rows that are not pending."""
@@ -162,7 +171,7 @@ def judge(work: Work, config: RerankConfig, console: Console, before: Counts, le
     judged, start, first = Judged(), time.monotonic(), math.inf
     recorded = -math.inf
     receipts = stream_units(work.pending, spec, lambda text: tell(console, text))
-    stopping = stop_on_sigterm(lease.stop, config.run.grace_s)
+    stopping = stop_on_sigterm(lambda: ask_to_stop(lease, config.run.grace_s, console), config.run.grace_s)
     with _blame_takeover(lease), progress.show(), stopping, watch.keep(), closing(receipts):
         for receipt in receipts:
             first = min(first, receipt.began)
@@ -235,9 +244,8 @@ def _check_all_judged(work: Work, judged: Judged, lease: HeldLease) -> None:
     if left <= 0:
         return
     if lease.stopping and not lease.lost:
-        raise InterruptedJobError(
-            f"Stopped as requested: {judged.units} units judged, {left} left. Run the same command to resume."
-        )
+        units = f"{judged.units} units judged in this run, {left} left"
+        raise InterruptedJobError(f"Stopped as requested: {units}. Run the same command to resume.")
     # The replicas look at the lease more often than this process: they alone may have seen a quick run.
     raise lease.refusal()
 

@@ -12,7 +12,7 @@ from rank1_batch.jobs.rerank.failures import check_error_rate
 from rank1_batch.jobs.rerank.gates import check_gates
 from rank1_batch.jobs.rerank.planning import plan_units
 from rank1_batch.jobs.rerank.repair import delete_damaged, describe_damage
-from rank1_batch.output.claims import read_claim
+from rank1_batch.output.claims import Claim, read_claim
 from rank1_batch.output.commits import Committed, check_committed, committed_units
 from rank1_batch.output.counts import Counts
 from rank1_batch.output.fingerprint import (
@@ -97,8 +97,7 @@ def find_work(config: RerankConfig) -> Work:
     output = open_store(config.output.path)
     # A first try with a typo must not own the place: what it planned is forgotten where nothing was judged.
     planned, abandoned = read_plan(output), is_abandoned(output)
-    commit = find_model_commit(config, read_claim(output, RERANK))
-    fingerprint = build_fingerprint(config, commit.sha if commit else None)
+    commit, fingerprint = _identify(config, output, None if abandoned else read_claim(output, RERANK))
     cluster = config.cluster
     sizes = choose_sizes(config.engine.max_num_seqs, cluster.max_replicas or cluster.replicas)
     kept = [] if abandoned else planned
@@ -121,6 +120,18 @@ def find_work(config: RerankConfig) -> Work:
         retries_before=retries_before, abandoned=abandoned, committed=committed,
         fingerprint=fingerprint, commit=commit, now=now,
     )  # fmt: skip
+
+
+def _identify(config: RerankConfig, output: Store, claim: Claim | None) -> tuple[Commit | None, dict[str, Any]]:
+    """The commit of the model and the fingerprint of this job.
+
+    `claim` is the fingerprint in the output. It is compared first, because the hub may be out of reach.
+    """
+    if claim:
+        begun: Any = claim.get("model") or {}
+        check_output(output, build_fingerprint(config, begun.get("commit")), fresh=config.run.fresh)
+    commit = find_model_commit(config, claim)
+    return commit, build_fingerprint(config, commit.sha if commit else None)
 
 
 def find_pending(output: Store, units: list[Unit]) -> list[Unit]:

@@ -52,15 +52,22 @@ def status_lines(status: Status) -> Iterator[tuple[str, str]]:
     yield "reasoning", f"{counts.complete} complete, {counts.closed} closed at the limit, {counts.errors} errors"
     if status.deaths:
         yield "deaths", f"{status.deaths} times a replica died"
-    for reason in list_some(status.damaged):
-        yield "damaged", reason
-    if status.damaged:
-        yield "", "Run jobs.rerank again with run.repair=true. It judges the rows of damaged files again."
+    yield from _file_lines(status)
     if not status.finished:
         yield "rate", "not known yet" if status.rows_per_s is None else _rate(status)
     if status.last_run and status.lease is None:
         yield "last run", _last_run(status.last_run)
     yield "state", _state(status)
+
+
+def _file_lines(status: Status) -> Iterator[tuple[str, str]]:
+    """Input files that were left out, and damaged files of judgments."""
+    for reason in list_some(status.left_out):
+        yield "left out", reason
+    for reason in list_some(status.damaged):
+        yield "damaged", reason
+    if status.damaged:
+        yield "", "Run jobs.rerank again with run.repair=true. It judges the rows of damaged files again."
 
 
 def _rate(status: Status) -> str:

@@ -14,6 +14,7 @@ from rank1_batch.output.notes.kept import count_kept
 from rank1_batch.output.notes.last_run import LastRun, read_last_run
 from rank1_batch.output.plan import read_plan
 from rank1_batch.output.success import is_finished
+from rank1_batch.output.summary import read_summary
 from rank1_batch.pairs.units import Unit
 from rank1_batch.storage.store import FileInfo, Store, list_files, open_store
 
@@ -26,7 +27,8 @@ class Status(NamedTuple):
 
     `counts` are those of the committed units, `deaths` the replicas that died. `damaged` says what is wrong
     with files of judgments. `units_begun` and `rows_begun` are under way in the replicas of the run that is active.
-    `rows_kept` counts finished rows of units that are not committed yet.
+    `rows_kept` counts finished rows of units that are not committed yet. `left_out` says which input files could not
+    be read.
     """
 
     url: str
@@ -45,6 +47,7 @@ class Status(NamedTuple):
     rows_begun: int
     rows_kept: int
     last_run: LastRun | None
+    left_out: list[str]
 
 
 def read_status(url: str) -> Status:
@@ -59,7 +62,7 @@ def read_status(url: str) -> Status:
     counts, damaged, _ = check_committed(store, done)
     rows = sum(unit.pairs for unit in units)
     rate, last = measure_rate(done, commits)
-    lease = read_lease(store)
+    lease, summary = read_lease(store), read_summary(store)
     begun = _count_begun(store, lease.run_id, {unit.unit_id for unit in done}) if lease else {}
     return Status(
         url=store.url,
@@ -78,6 +81,7 @@ def read_status(url: str) -> Status:
         rows_begun=sum(begun.values()),
         rows_kept=count_kept(store),
         last_run=read_last_run(store),
+        left_out=summary.bad_files if summary else [],
     )
 
 

@@ -72,7 +72,7 @@ def test_a_choice_may_be_a_file_of_ones_own_and_build_on_ours(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        (OWN.replace("version", "versio"), "prompt.versio: no such setting, did you mean version?"),
+        (OWN.replace("version", "versio"), "prompt.versio: no such setting, did you mean prompt.version?"),
         (OWN.replace("FILL", "FIL"), "prompt.dataset_prompt must hold FILL_QUERY_HERE where the query goes"),
         (OWN.replace("3", "two"), "prompt.version is 'two', but must be a whole number"),
         (OWN.replace("Statement", "${x}"), "prompt.dataset_prompt: Interpolation key 'x' not found"),

@@ -57,7 +57,7 @@ class Cluster:
         return name
 
     def news(self) -> list[str]:
-        return asyncio.run(asyncio.wait_for(self.starts.news(), 5))
+        return asyncio.run(asyncio.wait_for(self.starts.news(), 5)) or []
 
 
 @pytest.mark.parametrize("error", [TROUBLE, StorageError("the store does not answer")])
@@ -212,3 +212,9 @@ def test_each_failed_start_makes_one_line_with_its_node_and_its_cause() -> None:
         "node 10.0.0.1 (a): a replica could not start, it will be tried again: CUDA error: an illegal memory access",
         "node 10.0.0.1 (a): a replica could not start, this node is withdrawn for the rest of the run: other versions",
     ]
+
+
+def test_after_the_end_of_a_job_there_is_no_news() -> None:
+    starts = Starts(lambda: {"a"})
+    starts.stop()
+    assert asyncio.run(asyncio.wait_for(starts.news(), 5)) is None

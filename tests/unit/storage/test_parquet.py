@@ -206,11 +206,11 @@ def test_a_file_that_is_damaged_inside_is_an_error_with_its_rows(store: Store, c
     data = bytearray(Path(store.locate(path)).read_bytes())
     data[4:2000] = b"\xff" * 1996
     Path(store.locate(path)).write_bytes(data)
-    with pytest.raises(BadFileError, match=rf"{path}: rows 0 to 1000"):
+    with pytest.raises(BadFileError, match=rf"{path}: the file is damaged, rows 0 to 1000"):
         RowReader(store, path).read(0, 1000, ["text"])
     reader = RowReader(store, path)
     for start in (0, 10, 20):
-        with pytest.raises(BadFileError, match=rf"{path}: rows {start} to {start + 10}"):
+        with pytest.raises(BadFileError, match=rf"{path}: the file is damaged, rows {start} to {start + 10}"):
             reader.read(start, start + 10, ["text"])
 
 

@@ -13,6 +13,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from s3fs import S3FileSystem
 
 from rank1_batch.errors import AccessError, SettingsError, StorageError
+from rank1_batch.storage import retries
 from rank1_batch.storage.store import (
     Store,
     _identity,
@@ -266,7 +267,8 @@ def test_who_has_no_credentials_is_told_where_they_are_looked_for(monkeypatch: p
     for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
         monkeypatch.setenv(name, "/nowhere")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    S3FileSystem.clear_instance_cache()  # a client of another test has found its credentials
+    S3FileSystem.clear_instance_cache()
+    retries._counting_session.cache_clear()  # another test has found its credentials
     with pytest.raises(AccessError, match=r"s3://no-credentials/x: no credentials found .* Set AWS_ACCESS_KEY_ID"):
         read_bytes(open_store("s3://no-credentials"), "x")
 

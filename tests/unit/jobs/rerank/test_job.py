@@ -63,7 +63,7 @@ def test_a_run_that_was_asked_to_stop_says_what_is_left(store: Store, monkeypatc
     answer(monkeypatch, [Receipt("first", Counts(rows=1), True, "node", "1@host", time.monotonic())])
     with hold(store) as lease:
         lease.stop()
-        with pytest.raises(InterruptedJobError, match=r"1 units judged, 1 left"):
+        with pytest.raises(InterruptedJobError, match=r"1 units judged in this run, 1 left"):
             judge_two_units(store, lease)
 
 
