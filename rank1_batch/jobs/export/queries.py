@@ -73,9 +73,11 @@ def choose_queries(table: pa.Table, rules: Rules, calibration: Calibration | Non
 
 
 def find_log_odds(table: pa.Table) -> Floats:
-    """The judge's log-odds of true, NaN on error."""
-    gap = _numbers(table, TRUE_LOGPROB) - _numbers(table, FALSE_LOGPROB)
-    return np.clip(gap, -MOST_LOG_ODDS, MOST_LOG_ODDS)
+    """The judge's log-odds of true, NaN on error. Those of the score, if the judge had more than two answers."""
+    gap, score = _numbers(table, TRUE_LOGPROB) - _numbers(table, FALSE_LOGPROB), _numbers(table, SCORE)
+    with np.errstate(divide="ignore"):
+        graded = np.log(score) - np.log1p(-score)
+    return np.clip(np.where(np.isnan(gap), graded, gap), -MOST_LOG_ODDS, MOST_LOG_ODDS)
 
 
 def score_rows(table: pa.Table, calibration: Calibration | None) -> tuple[Floats, Floats]:

@@ -12,6 +12,7 @@ from rank1_batch.jobs.export.queries import (
     MOST_LOG_ODDS,
     Chosen,
     choose_queries,
+    find_log_odds,
     given_by_column,
     given_by_grades,
     read_given,
@@ -125,3 +126,15 @@ def test_counts_that_do_not_add_up_are_a_bug() -> None:
     assert totals.describe()["left_out"] == {"error": 1}
     with pytest.raises(RuntimeError, match="4 rows were judged, 3 read, 2 exported and 1 left out"):
         totals.check(4)
+
+
+def test_a_graded_judgment_has_the_log_odds_of_its_score() -> None:
+    rows = [row("q", "two", 0.75), {**row("q", "graded", 0.75), "true_logprob": None, "false_logprob": None}]
+    rows += [
+        {**row("q", "sure", 0.5), "score": 1.0, "true_logprob": None, "false_logprob": None},
+        row("q", "failed", None),
+    ]
+    names = ("score", "true_logprob", "false_logprob")
+    found = find_log_odds(pa.table({name: pa.array([each[name] for each in rows], pa.float64()) for name in names}))
+    assert found[:3].tolist() == pytest.approx([np.log(3), np.log(3), MOST_LOG_ODDS])
+    assert np.isnan(found[3])
