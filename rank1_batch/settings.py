@@ -20,6 +20,9 @@ from rank1_batch.judging.records import Policy, PolicyKind
 VLLM, SCRIPTED = ENGINE_KINDS = ("vllm", "scripted")
 """What `engine.kind` may be; `engines.build` has a builder for each."""
 
+LISTWISE = ("ReasonRank", "Rank-K", "REARANK")
+"""Rerankers that read many passages in one prompt. Their scores of single pairs would mean nothing."""
+
 COLUMN_NAMES = {*REQUIRED, *OPTIONAL, "candidates"}
 
 SECRET_ARG = re.compile(r"(^|_)((hf|access|auth)_token|api_key|secret|password)$")
@@ -255,6 +258,9 @@ def _check_model(config: RerankConfig) -> list[str]:
     problems = []
     if not config.model.name.strip():
         problems.append("model.name is empty: give a Hugging Face id or a folder")
+    if listwise := next((name for name in LISTWISE if name.lower() in config.model.name.lower()), None):
+        problem = f"{listwise} ranks a list in one prompt, and this job judges pairs"
+        problems.append(f"model.name is {config.model.name}: {problem}")
     return problems + _check_engine(config.engine) + _check_thinking(config)
 
 

@@ -63,6 +63,8 @@ def test_good_settings_have_no_problems() -> None:
         ("engine.cpus", -1.0, "engine.cpus is -1, but must be over 0"),
         ("engine.cpus", math.nan, "engine.cpus is nan, but must be over 0"),
         ("model.name", " ", "model.name is empty: give a Hugging Face id or a folder"),
+        ("model.name", "liuwenhan/reasonrank-7B", "ReasonRank ranks a list in one prompt"),
+        ("model.name", "hltcoe/Rank-K-32B", "Rank-K ranks a list in one prompt"),
         ("run.grace_s", -1.0, "run.grace_s is -1, but must be at least 0"),
         ("run.log_every_s", 0.0, "run.log_every_s is 0, but must be over 0"),
         ("run.stall_s", 0.0, "run.stall_s is 0, but must be over 0"),
