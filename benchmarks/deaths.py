@@ -79,7 +79,7 @@ def kill_replica(job: "subprocess.Popen[bytes]", output: Path) -> Killed:
     """Kill the replica of a job when half of the units are committed, and wait for the next one."""
     units = 0
     while not units or len([*output.glob("judgments/*.parquet")]) < units / 2:
-        time.sleep(LOOK_EVERY_S)  # a poll: a file system sends no notice
+        time.sleep(LOOK_EVERY_S)  # a poll, because a file system sends no notice of a new file
         with contextlib.suppress(FileNotFoundError):
             units = units or pq.read_metadata(output / "_rank1/units.parquet").num_rows
     life, begun = read_attempt(output)
@@ -88,7 +88,7 @@ def kill_replica(job: "subprocess.Popen[bytes]", output: Path) -> Killed:
             process.kill()
     start = time.monotonic()
     while read_attempt(output)[0] == life:
-        time.sleep(LOOK_EVERY_S)  # as above
+        time.sleep(LOOK_EVERY_S)  # a poll: nothing says here that another process has taken the place of the dead one
     rows = sum(stop - start for runs in begun.values() for start, stop in runs)
     return Killed(len(begun), rows, time.monotonic() - start)
 

@@ -163,7 +163,8 @@ async def measure(way: Way, pairs: list[Pair]) -> tuple[float, float]:
     demo = load_config([*DEMO, "input.path=pairs", "output.path=judged"]).model.name
     think_end, true = AutoTokenizer.from_pretrained(demo).encode("</think> true", add_special_tokens=False)
     core = AnsweringCore((think_end, true))
-    EngineCoreClient.make_async_mp_client = lambda **_: core  # type: ignore[method-assign] # a core without a model
+    # A core without a model takes the place of the process with one. vLLM has no setting for that.
+    EngineCoreClient.make_async_mp_client = lambda **_: core  # type: ignore[method-assign]  # replaced on purpose
     engine = await build_vllm_engine({"model": demo, "dtype": "float32", "max_model_len": CONTEXT}, ENGINE, {}, RANK1)
     await way(engine, pairs, 0)  # the first requests also import and build things
     gc.collect()

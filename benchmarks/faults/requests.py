@@ -26,7 +26,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import aiobotocore.session  # noqa: F401  # before the first fork: it takes half a second
+import aiobotocore.session  # noqa: F401  # loaded once here, since each of the many forks would take half a second for it
 import pyarrow.parquet as pq
 
 from benchmarks.faults.store import count_requests, send_signal_at, use_folder_as_s3
@@ -124,7 +124,7 @@ def fork(site: Site, run: Callable[[], int]) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         code = run()
-    except BaseException:  # noqa: BLE001  # a fork must never go on as its parent would
+    except BaseException:  # noqa: BLE001  # even SystemExit: a fork that went on would run the whole campaign again
         traceback.print_exc()
     os._exit(code)
 

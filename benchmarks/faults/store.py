@@ -32,7 +32,7 @@ def count_requests() -> int:
     return _Plan.made
 
 
-class FolderS3(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types
+class FolderS3(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no types, so its class is Any to mypy
     """What s3fs is to S3: paths are bucket and key, and a put may have a condition."""
 
     protocol = ("s3", "s3a")

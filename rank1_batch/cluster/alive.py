@@ -24,7 +24,7 @@ Address = tuple[str, int] | str
 @contextmanager
 def watch_ray(end: Callable[[str], None]) -> Iterator[None]:
     """Call `end`, in a thread, with a sentence when the Ray that this process is connected to has died."""
-    node: Any = ray._private.worker._global_node  # noqa: SLF001  # the path of raylet's socket has no public name
+    node: Any = ray._private.worker._global_node  # noqa: SLF001  # Ray 2.60 tells the path of raylet's socket nowhere else
     host, _, port = str(node.gcs_address).rpartition(":")
     watched = {
         "the Ray process of this machine (raylet) has died": (node.raylet_socket_name, RAYLET_GONE_S),

@@ -61,7 +61,7 @@ def connect(cluster: ClusterConfig, engine: EngineConfig) -> Iterator[str]:
             )
         except ConnectionError as error:
             raise SettingsError([f"cluster.address={address}: no Ray cluster answers there ({error})"]) from error
-        except Exception as error:  # Ray raises a bare Exception where a node is too slow to start
+        except Exception as error:  # Ray has no narrower class: it raises Exception itself if a node starts too slowly
             if "timed out during startup" not in str(error):
                 raise
             raise ReplicaError(f"Ray did not start in time: is this machine busy with other work? ({error})") from error

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 SEEN_S, STOP_S = 5.0, 5.0
 
+MOST_RESTARTS = 5
+"""Of the record of starts, if its process is killed. It begins empty then."""
+
 NODE_LABEL = "ray.io/node-id"
 """A label that Ray gives to every node."""
 
@@ -43,7 +46,7 @@ def start_replica(starts: Any, build: Callable[[], T]) -> T | Rank1BatchError:
     decision: Decision = ray.get(starts.begin.remote(*me))
     if decision.start:
         threading.Thread(target=_stay_seen, args=(starts, me[0]), name="seen", daemon=True).start()
-        time.sleep(decision.wait_s)
+        time.sleep(decision.wait_s)  # the wait before another try on a node where a start has failed
         built = _try(build)
         if not isinstance(built, Rank1BatchError):
             ray.get(starts.succeed.remote(*me))
@@ -63,7 +66,12 @@ def find_reason(error: Exception) -> Rank1BatchError:
 def follow_starts(engine: EngineConfig, tell: Callable[[str], None]) -> Iterator[Any]:
     """The record of all starts, as an actor on the driver's node. Each failed start is told when it happens."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    options = {"num_cpus": 0, "scheduling_strategy": here, "max_restarts": -1, "max_task_retries": -1}
+    options = {
+        "num_cpus": 0,
+        "scheduling_strategy": here,
+        "max_restarts": MOST_RESTARTS,
+        "max_task_retries": MOST_RESTARTS,
+    }
     starts: Any = ray.remote(Starts).options(**options).remote(functools.partial(_find_node_ids, engine))
     teller = threading.Thread(target=_tell_news, args=(starts, tell), name="starts", daemon=True)
     teller.start()
@@ -74,7 +82,7 @@ def follow_starts(engine: EngineConfig, tell: Callable[[str], None]) -> Iterator
             ray.get(starts.stop.remote(), timeout=STOP_S)
             teller.join(STOP_S)
         ray.kill(starts)
-        teller.join()
+        teller.join(STOP_S)  # it ends with the record, but with Ray gone it may never learn of that
 
 
 def choose_nodes(starts: Any) -> dict[str, Any]:
@@ -103,14 +111,14 @@ def _exclude(node_ids: list[str]) -> dict[str, str]:
 def _try(build: Callable[[], T]) -> T | Rank1BatchError:
     try:
         return build()
-    except Exception as error:  # whatever it is: the driver must hear of it, or the start fails in silence
+    except Exception as error:  # any: vLLM, drivers and torch share no class, and the driver must hear the reason
         logger.exception("this replica could not start")
         return find_reason(error)
 
 
 def _leave(decision: Decision) -> NoReturn:
     """End this process. Not by `exit_actor()`, after which Ray does not start an actor again."""
-    time.sleep(decision.wait_s)
+    time.sleep(decision.wait_s)  # room elsewhere may come before Ray puts the next replica here again
     if decision.restart:
         logging.shutdown()
         os._exit(1)
@@ -120,7 +128,7 @@ def _leave(decision: Decision) -> NoReturn:
 def _stay_seen(starts: Any, replica: str) -> None:
     while True:
         starts.see.remote(replica)
-        time.sleep(SEEN_S)
+        time.sleep(SEEN_S)  # the pause between two signs of life, of which one a minute is enough (PRESENT_S)
 
 
 def _tell_news(starts: Any, tell: Callable[[str], None]) -> None:

@@ -22,23 +22,10 @@ def build_tiny_model(folder: Path, *, think_tokens: bool = True) -> Path:
     Training leaves padding and truncation set in tokenizer.json, as in some published checkpoints.
     """
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = build_tokenizer(think_tokens=think_tokens)
     torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=2048,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model = Qwen2ForCausalLM(config)
+    model = _build_layers(tokenizer)
     _train(model, tokenizer)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -57,7 +44,6 @@ def build_tiny_cross_encoder(folder: Path, instruction: str) -> Path:
     import torch
     from sentence_transformers import CrossEncoder
     from tokenizers import AddedToken
-    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer = build_tokenizer(think_tokens=False)
     tokenizer.add_tokens([AddedToken(text, normalized=False) for text in ("yes", "no")])
@@ -65,17 +51,7 @@ def build_tiny_cross_encoder(folder: Path, instruction: str) -> Path:
     tokenizer.add_special_tokens({"additional_special_tokens": marks})
     tokenizer.chat_template, tokenizer.padding_side = ROLES, "left"
     torch.manual_seed(1)
-    config = Qwen2Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=2048,
-        initializer_range=0.5,  # far from equal scores
-    )
-    model = Qwen2ForCausalLM(config)
+    model = _build_layers(tokenizer, initializer_range=0.5)  # far from equal scores
     model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     built = CrossEncoder(str(folder / "model"), device="cpu", prompts={"find": instruction}, default_prompt_name="find")
@@ -150,6 +126,26 @@ def build_tokenizer(*, think_tokens: bool) -> Any:
         tokenizer.add_special_tokens(marks)
     end = "<|endoftext|>"
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=end, pad_token=end)
+
+
+def _build_layers(tokenizer: Any, **more: Any) -> Any:
+    """Two Qwen2 layers of random weights for the vocabulary of a tokenizer."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=2048,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+        **more,
+    )
+    return Qwen2ForCausalLM(config)
 
 
 def _train(model: Any, tokenizer: Any) -> None:

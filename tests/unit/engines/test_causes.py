@@ -79,7 +79,7 @@ TROUBLE: dict[str, Callable[[], Exception]] = {
     ),
     "a hub that is too slow": lambda: httpx.ReadTimeout("The read operation timed out"),
     "a node that is offline": lambda: OfflineModeIsEnabled("Cannot reach https://huggingface.co: offline mode is on."),
-    "a full disk": lambda: OSError(28, os.strerror(28), "/root/.cache/huggingface/x"),
+    "a full disk": lambda: OSError(28, os.strerror(28), "models/x"),
     "no memory of the GPU": lambda: torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
     "a broken GPU": lambda: RuntimeError("CUDA error: an illegal memory access was encountered"),
     "a GPU that others use": lambda: ValueError(
