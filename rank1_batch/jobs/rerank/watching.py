@@ -23,6 +23,9 @@ JOB_STALLS = MOST_DEATHS + 1
 LOOKS = 20
 """Looks at a job within `run.stall_s`, or more."""
 
+QUIET_LOOKS = 2
+"""A replica reports finished rows once in a look. So nothing is known of a shorter time than this."""
+
 LONGEST_LOOK_S = 300.0
 """Seconds that count between two looks: one may wait for a store, but a process that was paused gets its time."""
 
@@ -71,7 +74,7 @@ class Watch:
             seen, looked = self._progress.units, time.monotonic()
             if not ended.is_set() and looked - said >= self._every_s:
                 said = looked
-                self._progress.say(self._describe() if self._still_s or self._nobody_s else "")
+                self._progress.say(self._waiting())
         if self.standstill:
             interrupt()
 
@@ -90,6 +93,8 @@ class Watch:
         if units or _count_finished(self._attempts) != _count_finished(before):
             self._since, self._still_s, self._nobody_s = time.time(), 0.0, 0.0
         elif room and any(attempt.life not in self._known for attempt in self._attempts):
+            if not before:  # the first replica has loaded its model just now
+                self._since = time.time()
             self._still_s, self._nobody_s = self._still_s + seconds, 0.0
         else:
             self._nobody_s += seconds
@@ -100,6 +105,13 @@ class Watch:
         limit_s = JOB_STALLS * self._stall_s
         if self._still_s >= limit_s or self._nobody_s >= limit_s + self._cluster.wait_s:
             self.standstill = f"{self._describe()}. All committed units are kept. Run the same command again."
+
+    def _waiting(self) -> str:
+        """What a line says beside the counts: how long the job loads, or that it has judged no row for a while."""
+        if not self._progress.begun:
+            return f"for {time.time() - self._since:.0f} s"
+        quiet = max(self._still_s, self._nobody_s) >= QUIET_LOOKS * self._stall_s / LOOKS
+        return self._describe() if quiet else ""
 
     def _describe(self) -> str:
         """What is waited for, and since when."""

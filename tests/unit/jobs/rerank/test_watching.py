@@ -58,9 +58,22 @@ def test_a_line_comes_every_so_often_also_while_no_unit_does(tmp_path: Path) -> 
     job = Job(tmp_path)
     job.begin(0)
     run(job, lambda: wait_for(lambda: len(job.printed()) > 3, "nothing was printed"))
-    assert job.printed()[2].startswith("rows 0/100  units 0/10  ")
-    assert "no row judged for 0 s (since " in job.printed()[2]
-    assert job.printed()[2].endswith("1 of 1 replicas have begun to judge, 1 units are under way")
+    assert job.printed()[2] == "rows 0/100  units 0/10  0 tok/s  ETA ?  closed 0  errors 0"
+
+
+def test_a_job_that_loads_says_for_how_long(tmp_path: Path) -> None:
+    job = Job(tmp_path)
+    run(job, lambda: wait_for(lambda: len(job.printed()) > 3, "nothing was printed"))
+    assert job.printed()[2] == "loading the model …  for 0 s"
+
+
+def test_that_no_row_is_judged_is_said_once_a_replica_would_have_told_of_one(tmp_path: Path) -> None:
+    job = Job(tmp_path, "run.stall_s=5")
+    job.begin(0)
+    run(job, lambda: wait_for(lambda: "no row judged" in "".join(job.printed()[-1:]), "it was not said"))
+    assert "no row judged" not in job.printed()[0]
+    assert "no row judged for 1 s (since " in job.printed()[-1]
+    assert job.printed()[-1].endswith("1 of 1 replicas have begun to judge, 1 units are under way")
 
 
 def test_lines_are_no_more_frequent_than_asked_for(tmp_path: Path) -> None:
