@@ -34,7 +34,8 @@ TROUBLE_KINDS = {
 
 TROUBLE_TEXT = re.compile(
     r"couldn't connect|connection error|server error|too many requests|no space left|disk quota|read-only file system"
-    r"|input/output error|stale file handle|permissionerror|out of memory|cannot allocate memory|free memory on device"
+    r"|input/output error|stale file handle|permissionerror|out of memory|cannot allocate memory"
+    r"|(free|available) memory on"
     r"|cuda (error|driver|runtime)|no cuda|nccl|nvml|rocm|hip error",
     re.IGNORECASE,
 )

@@ -86,6 +86,10 @@ TROUBLE: dict[str, Callable[[], Exception]] = {
         "Free memory on device cuda:0 (3.1/79.2 GiB) on startup is less than desired GPU memory utilization "
         "(0.9, 71.3 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes."
     ),
+    "a machine with other work in its memory": lambda: ValueError(
+        "Available memory on node 0 (19.21/21.84 GiB) on startup is less than desired CPU memory utilization "
+        "(0.92, 20.09 GiB)."
+    ),
     "a driver that is too old": lambda: RuntimeError("The NVIDIA driver on your system is too old: NVML mismatch"),
 }
 
